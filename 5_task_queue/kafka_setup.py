@@ -1,0 +1,33 @@
+"""Stage 5, the topics: creates `tasks` and `results` with N partitions, or grows them. Can be run again at any time.
+
+Unlike stage 4, whose programs create topics with one partition:
+- the number of partitions is a decision: it is the largest number of workers that can work at the same time;
+- partitions can be added, never taken away.
+
+Run: python -m 5_task_queue.kafka_setup --partitions 4
+"""
+
+from common.kafka_clients import DEAD_LETTER, RESULTS, TASKS, connect, create_topics, partition_count
+from common.terminal import ArgumentParser, run
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Create or grow the topics and tell what was done."""
+    parser = ArgumentParser(__doc__, "kafka_bootstrap_servers")
+    parser.add_argument("--partitions", type=int, default=4, metavar="N", help="partitions of tasks and results")
+    args = parser.parse_args(argv)
+    if not 1 <= args.partitions <= 1000:
+        parser.error(f"--partitions: {args.partitions} is not a number from 1 to 1000")
+
+    admin = connect()
+    before = admin.list_topics(timeout=5).topics
+    done = create_topics(admin, args.partitions)
+    for topic in (TASKS, RESULTS, DEAD_LETTER):
+        count = done.get(topic) or partition_count(admin, topic)
+        what = "unchanged" if topic not in done else "grown" if topic in before else "created"
+        print(f"{topic}: {what}, {count} partition{'s' if count != 1 else ''}")
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

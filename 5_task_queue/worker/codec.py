@@ -1,0 +1,193 @@
+"""Task messages to numbers and back, a whole batch at once.
+
+Unlike `Task.model_validate_json`, which takes 3 µs per message, this takes 0.5:
+- the messages are joined to one JSON list and decoded in one call;
+- a batch that this refuses is decoded message by message, and what is refused again is judged by `Task`, which alone
+  decides. So this accepts nothing that `Task` refuses, and refuses nothing in the end that `Task` accepts.
+"""
+
+import time
+from typing import Annotated
+
+import msgspec
+import numpy as np
+from confluent_kafka import Message
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from common.iris_dto import (
+    FEATURES,
+    MAX_CM,
+    SPECIES,
+    TASK_ID_MAX_CHARACTERS,
+    InvalidMeasurement,
+    Task,
+    one_line,
+    validate_json,
+)
+from common.iris_model import IrisModel
+from common.kafka_clients import DEADLINE_HEADER
+
+from .replies import Replies
+
+Centimetres = Annotated[float, msgspec.Meta(gt=0, le=MAX_CM)]
+TaskId = Annotated[str, msgspec.Meta(min_length=1, max_length=TASK_ID_MAX_CHARACTERS)]
+
+
+class FastMeasurement(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """`Measurement`, without the fields that `Measurement` would ignore."""
+
+    sepal_length: Centimetres
+    sepal_width: Centimetres
+    petal_length: Centimetres
+    petal_width: Centimetres
+
+
+class FastTask(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """`Task`, without the fields that `Task` would ignore."""
+
+    task_id: TaskId
+    X: FastMeasurement
+
+
+class Probabilities(msgspec.Struct, gc=False):
+    """One field per species, in the model's order."""
+
+    setosa: float
+    versicolor: float
+    virginica: float
+
+
+class FastIrisType(msgspec.Struct, omit_defaults=True, gc=False):
+    """`IrisType`; `warnings` only where there are any."""
+
+    iris_type: int
+    species: str
+    probabilities: Probabilities
+    warnings: list[str] = []
+
+
+class FastResult(msgspec.Struct, gc=False):
+    """`Result` with an answer."""
+
+    task_id: str
+    X: FastMeasurement
+    y: FastIrisType
+
+
+class Refused(Exception):
+    """A message is no task; the text says why, in one line."""
+
+
+class OfStage4(Exception):
+    """A message is a measurement without a task id: stage 4's, whose own worker answers it."""
+
+
+_task = msgspec.json.Decoder(FastTask)
+_tasks = msgspec.json.Decoder(list[FastTask])
+_encoder = msgspec.json.Encoder()
+
+
+def decode_batch(values: list[bytes]) -> list[FastTask] | None:
+    """Return one task per value, or None where any value needs a closer look.
+
+    Joining could let two halves of a task, in two messages, pass as one. It cannot here. No value has a line break
+    (JSON allows none inside a string), and one follows each comma that we put in. So `},\\n{` at each of them means
+    that each value begins with `{` and ends with `}`; and inside a task no `}` is ever followed by `,{`.
+    """
+    joined = b",\n".join(values)
+    joints = len(values) - 1
+    if joined.count(b"\n") != joints or joined.count(b"},\n{") != joints or joined[:1] != b"{" or joined[-1:] != b"}":
+        return None
+    try:
+        tasks = _tasks.decode(b"[" + joined + b"]")
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return tasks if len(tasks) == len(values) else None
+
+
+def decode_one(value: bytes | None) -> FastTask:
+    """Return the task in one message.
+
+    Raises:
+        OfStage4: it is a valid measurement without a task id.
+        Refused: it is anything else.
+    """
+    try:
+        return _task.decode(value or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    try:
+        task = Task.model_validate_json(value or b"")
+    except ValidationError as error:
+        reason = one_line(error)
+    else:
+        return FastTask(task.task_id, FastMeasurement(*task.X.row()))
+    try:
+        validate_json(value)
+    except InvalidMeasurement:
+        raise Refused(reason) from None
+    raise OfStage4
+
+
+def to_array(tasks: list[FastTask]) -> NDArray[np.float64]:
+    """Return the measurements in cm, shape (n, 4)."""
+    values = [number for task in tasks for number in msgspec.structs.astuple(task.X)]
+    return np.array(values, dtype=np.float64).reshape(len(tasks), len(FEATURES))
+
+
+def encode_batch(
+    tasks: list[FastTask], X: NDArray[np.float64], probabilities: NDArray[np.float64], model: IrisModel
+) -> list[bytes]:
+    """Return the result message of each task, from probabilities of shape (n, 3)."""
+    winners = probabilities.argmax(axis=1).tolist()
+    results = [
+        FastResult(task.task_id, task.X, FastIrisType(winner, SPECIES[winner], Probabilities(*row)))
+        for task, winner, row in zip(tasks, winners, probabilities.tolist(), strict=True)
+    ]
+    for i in np.flatnonzero(model.far_outside(X).any(axis=1)):
+        results[i].y.warnings = model.warnings(X[i])
+    return _encoder.encode_lines(results).split(b"\n")[:-1]
+
+
+def decode(messages: list[Message]) -> tuple[list[FastTask], Replies]:
+    """Return the tasks among the messages, and the replies to those that are none or come too late."""
+    replies = Replies()
+    now_ms = time.time() * 1000
+    messages = [m for m in messages if not (m.headers() and _too_late(m, now_ms, replies))]
+    tasks = decode_batch([m.value() or b"" for m in messages])
+    if tasks is not None:
+        return tasks, replies
+    tasks = []
+    for message in messages:
+        try:
+            tasks.append(decode_one(message.value()))
+        except OfStage4:
+            replies.skipped += 1
+        except Refused as refused:
+            replies.bury(message, task_id_of(message), "invalid", str(refused))
+    return tasks, replies
+
+
+def _too_late(message: Message, now_ms: float, replies: Replies) -> bool:
+    """Tell whether nobody waits for a task any more: the header `deadline-ms` holds Unix time in milliseconds."""
+    for name, value in message.headers() or []:
+        if name == DEADLINE_HEADER:
+            try:
+                late_ms = now_ms - int(value or b"")
+            except ValueError:
+                return False
+            if late_ms > 0:
+                text = f"Not started: its deadline had passed {late_ms / 1000:.1f} s before its turn came."
+                replies.error(task_id_of(message), "deadline-passed", text)
+                return True
+    return False
+
+
+def task_id_of(message: Message) -> str | None:
+    """Return the id under which somebody may wait for an answer to a message that is no task: its key."""
+    try:
+        task_id = (message.key() or b"").decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return task_id if 0 < len(task_id) <= TASK_ID_MAX_CHARACTERS else None

@@ -1,0 +1,155 @@
+"""Deliver, then commit: the two ways in which a worker hands over its results, chosen by name.
+
+- `at-least-once`: results are delivered, then their offsets are committed. A worker killed in between leaves a batch
+  that the next worker does again: a result can stand in `results` twice. Readers ignore a task id that they have seen.
+- `exactly-once`: results and offsets are one Kafka transaction. What a killed worker left unfinished is never seen by
+  readers of committed results.
+
+Both let the delivery of one batch run while the next one is being worked on: `deliver()` sends a batch on its way,
+`finish()` waits until it has arrived and is committed.
+
+Source of the transactional loop: KIP-98 and KIP-447.
+"""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
+
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+
+from common.errors import ProgramError
+from common.kafka_clients import (
+    DEAD_LETTER,
+    RESULTS,
+    Connection,
+    Stop,
+    dead_letter_headers,
+    deliver,
+    producer_config,
+    raise_undelivered,
+)
+
+from .replies import Replies
+
+TRANSACTION_SECONDS = 10.0  # a slot that never comes back holds up readers for this long at most
+
+
+class TakeAgainError(Exception):
+    """What is in hand will not be committed: go back to the committed offsets and take it again."""
+
+
+class Delivery(Protocol):
+    """What the worker's loop asks of either way."""
+
+    pending: bool  # something has been sent on its way and is not committed yet
+
+    def deliver(self, replies: Replies, offsets: list[TopicPartition]) -> None:
+        """Send replies on their way; the offsets are to be committed once they have arrived."""
+
+    def finish(self) -> None:
+        """Wait until what was sent on its way has arrived and is committed. May raise TakeAgainError."""
+
+
+class AtLeastOnce:
+    """Commits the offsets of a batch after all its replies have been delivered."""
+
+    def __init__(self, consumer: Consumer, stop: Stop, connection: Connection) -> None:
+        self.pending = False
+        self._consumer, self._stop = consumer, stop
+        self._offsets: list[TopicPartition] = []
+        never_give_up = {"message.timeout.ms": 0, "delivery.report.only.error": True}
+        self._producer = Producer(producer_config(connection) | never_give_up | {"on_delivery": raise_undelivered})
+
+    def deliver(self, replies: Replies, offsets: list[TopicPartition]) -> None:
+        """See Delivery."""
+        produce(self._producer, replies)
+        self._offsets, self.pending = offsets, True
+
+    def finish(self) -> None:
+        """See Delivery."""
+        if not self.pending:
+            return
+        self.pending = False
+        if not deliver(self._producer, self._stop):
+            raise TakeAgainError  # asked to end while Kafka is away: another worker does it again
+        try:
+            self._consumer.commit(offsets=self._offsets, asynchronous=False)
+        except KafkaException:
+            raise TakeAgainError from None  # the partitions are another worker's by now, or Kafka is away
+
+
+class ExactlyOnce:
+    """Commits results and offsets together, in one Kafka transaction per batch.
+
+    `slot` is a number that no other living worker has. It makes the transactional id: a worker that takes over the slot
+    of a dead one ends its unfinished transaction, and readers need not wait for the transaction's timeout.
+    """
+
+    def __init__(self, consumer: Consumer, stop: Stop, connection: Connection, transactional_id: str) -> None:
+        self.pending = False
+        self._consumer, self._stop, self._connection = consumer, stop, connection
+        self._id = transactional_id
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="transaction")
+        self._committing: Future[None] | None = None
+        self._producer: Producer | None = None
+
+    def deliver(self, replies: Replies, offsets: list[TopicPartition]) -> None:
+        """See Delivery. The commit runs in a thread while the next batch is being worked on."""
+        try:
+            producer = self._ready_producer()
+            producer.begin_transaction()
+            produce(producer, replies)
+        except KafkaException as error:
+            raise self._abort(error) from None
+        member = self._consumer.consumer_group_metadata()  # fresh: Kafka refuses what a former member sends
+        self._committing = self._thread.submit(self._commit, producer, offsets, member)
+        self.pending = True
+
+    def finish(self) -> None:
+        """See Delivery."""
+        if self._committing is None:
+            return
+        committing, self._committing, self.pending = self._committing, None, False
+        try:
+            committing.result()
+        except KafkaException as error:
+            raise self._abort(error) from None
+
+    def _commit(self, producer: Producer, offsets: list[TopicPartition], member: object) -> None:
+        producer.send_offsets_to_transaction(offsets, member, TRANSACTION_SECONDS)
+        producer.commit_transaction(TRANSACTION_SECONDS)
+
+    def _abort(self, error: KafkaException) -> TakeAgainError:
+        """Undo the transaction. After a timeout nobody knows its state: then a new producer makes the broker end it."""
+        try:
+            if self._producer and error.args[0].txn_requires_abort():
+                self._producer.abort_transaction(TRANSACTION_SECONDS)
+            else:
+                self._producer = None
+        except KafkaException:
+            self._producer = None
+        return TakeAgainError()
+
+    def _ready_producer(self) -> Producer:
+        """Return the producer, a new one where the last one could not go on."""
+        while self._producer is None:
+            timeouts = {"message.timeout.ms": 8000, "transaction.timeout.ms": int(TRANSACTION_SECONDS * 1000)}
+            producer = Producer(producer_config(self._connection) | timeouts | {"transactional.id": self._id})
+            try:
+                producer.init_transactions(TRANSACTION_SECONDS)
+                self._producer = producer
+            except KafkaException as error:
+                if self._stop.requested:
+                    raise TakeAgainError from None
+                if not error.args[0].retriable():
+                    raise ProgramError(f"No transactions on this Kafka: {error.args[0].str()}.") from None
+        return self._producer
+
+
+def produce(producer: Producer, replies: Replies) -> None:
+    """Put replies into the producer's queue, which has room for two batches; they leave in the background."""
+    for task_id, value in replies.results:
+        producer.produce(RESULTS, value, task_id)
+    for letter in replies.dead_letters:
+        message = letter.message
+        headers = dead_letter_headers(message, letter.reason, letter.attempts)
+        producer.produce(DEAD_LETTER, message.value(), message.key(), headers=headers)

@@ -1,0 +1,42 @@
+"""What a worker tells of itself: its partitions, and how many tasks of which partition it has done."""
+
+import time
+from collections import Counter
+
+from confluent_kafka import Message
+
+from common.kafka_clients import place
+
+EVERY_SECONDS = 1.0
+
+
+class Tally:
+    """Counts tasks per partition; prints at most once a second."""
+
+    def __init__(self, worker: int) -> None:
+        self.total: Counter[int] = Counter()
+        self._worker = worker
+        self._new: Counter[int] = Counter()
+        self._printed = 0.0
+
+    def partitions(self, partitions: list[int]) -> None:
+        """Say which partitions the worker holds."""
+        print(f"worker {self._worker} holds partitions {', '.join(map(str, partitions)) or 'none'}", flush=True)
+
+    def count(self, messages: list[Message]) -> None:
+        """Count tasks that are done."""
+        self._new.update(place(message)[0] for message in messages)
+        if time.monotonic() - self._printed > EVERY_SECONDS:
+            self.show()
+
+    def show(self) -> None:
+        """Print what has been done since the last time."""
+        if self._new:
+            self.total += self._new
+            print(f"worker {self._worker} did {_per_partition(self._new)}; {self.total.total()} in all", flush=True)
+            self._new.clear()
+            self._printed = time.monotonic()
+
+
+def _per_partition(counts: Counter[int]) -> str:
+    return ", ".join(f"{count} of partition {number}" for number, count in sorted(counts.items()))

@@ -1,0 +1,83 @@
+"""The Compose files are valid, give the embedded broker's settings, and the image's own set-up program accepts them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from common.broker_settings import HEAP_ONE_BROKER, broker_settings, node_settings
+from common.embedded_kafka import KAFKA, class_path, java
+from common.settings import ROOT, RUN_DIR
+
+FILES = [ROOT / stage / "docker-compose.yml" for stage in ("4_message_queue", "5_task_queue")]
+# What differs: a container has another network, another disk, and no fixed ports to find.
+DIFFERENT = {
+    "listeners",
+    "advertised.listeners",
+    "listener.security.protocol.map",
+    "controller.quorum.voters",
+    "log.dirs",
+}
+LOG4J = "Configuration: {Loggers: {Root: {level: INFO}, Logger: [{name: kafka, level: INFO}]}}"
+both = pytest.mark.parametrize("path", FILES, ids=lambda path: path.parent.name)
+
+
+def kafka_service(path: Path) -> dict:
+    return YAML(typ="safe").load(path.read_text(encoding="utf-8"))["services"]["kafka"]
+
+
+def as_property(variable: str) -> str:
+    return variable.removeprefix("KAFKA_").lower().replace("_", ".")
+
+
+@both
+def test_a_compose_file_follows_the_compose_specification(path: Path) -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(path)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@both
+def test_a_compose_file_pins_the_version_that_is_embedded(path: Path) -> None:
+    assert kafka_service(path)["image"] == f"apache/kafka:{KAFKA.rpartition(':')[2]}"
+
+
+@both
+def test_a_compose_file_has_the_embedded_broker_s_settings_and_no_others(path: Path, tmp_path: Path) -> None:
+    environment = dict(kafka_service(path)["environment"])
+    assert environment.pop("KAFKA_HEAP_OPTS") == HEAP_ONE_BROKER
+    composed = {as_property(variable): value for variable, value in environment.items()}
+    embedded = broker_settings(1) | node_settings(1, 9092, {1: 9093}, tmp_path)
+    assert DIFFERENT <= composed.keys()
+    assert {name: composed[name] for name in composed if name not in DIFFERENT} == {
+        name: embedded[name] for name in embedded if name not in DIFFERENT
+    }
+
+
+@both
+def test_the_volume_is_where_kafka_writes(path: Path) -> None:
+    service = kafka_service(path)
+    assert service["volumes"] == [f"kafka-data:{service['environment']['KAFKA_LOG_DIRS']}"]
+
+
+def test_the_image_s_set_up_program_formats_with_these_variables(tmp_path: Path) -> None:
+    for name in ("default", "mounted", "final"):
+        (tmp_path / name).mkdir()
+    for name in ("log4j2.yaml", "tools-log4j2.yaml"):
+        (tmp_path / "default" / name).write_text(LOG4J, encoding="utf-8")
+    variables = kafka_service(FILES[0])["environment"] | {
+        "KAFKA_LOG_DIRS": str(tmp_path / "data"),
+        "CLUSTER_ID": "5L6g3nShT-eMCtK--X86sw",  # the image's default
+    }
+    program = [java(), "-cp", os.pathsep.join(class_path(RUN_DIR)), "kafka.docker.KafkaDockerWrapper", "setup"]
+    folders = [f"--{name}-configs-dir={tmp_path / name}" for name in ("default", "mounted", "final")]
+    result = subprocess.run(
+        [*program, *folders], env=os.environ | variables, capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    written = (tmp_path / "final" / "server.properties").read_text(encoding="utf-8").splitlines()
+    assert "transaction.abort.timed.out.transaction.cleanup.interval.ms=1000" in written
+    assert (tmp_path / "data" / "meta.properties").exists()

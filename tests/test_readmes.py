@@ -1,0 +1,29 @@
+"""Every command of every README runs, and prints what the README shows."""
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("termios", reason="the READMEs' commands are run in Unix terminals")
+from tests.readme_runner import ReadmeError, copy_repository, repository_files, run_document
+
+ROOT = Path(__file__).resolve().parents[1]
+READMES = [name for name in repository_files(ROOT) if Path(name).name == "README.md"]
+
+
+def test_the_root_readme_is_among_the_documents_that_are_run():
+    assert "README.md" in READMES
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_every_command_runs_and_prints_what_the_readme_shows(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    copy_repository(ROOT, tmp_path / "repository")
+    try:
+        skipped = run_document(tmp_path / "repository", name)
+    except ReadmeError as error:
+        pytest.fail(str(error), pytrace=False)
+    with capsys.disabled():
+        for line in skipped:
+            print(f"\n  {line}", end="")

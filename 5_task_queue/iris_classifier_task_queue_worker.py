@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     create_topics(connect())
     slot, _lock = take_slot(args.slot)
     consumer = Consumer(consumer_config(GROUP, connection))
-    intake, tally = Intake(consumer, args.max_batch), Tally(slot)
+    intake, tally = Intake(consumer, args.max_batch, stop), Tally(slot)
     if args.delivery == "exactly-once":
         delivery = ExactlyOnce(consumer, stop, connection, f"{GROUP}-{slot}")
     else:
@@ -88,11 +88,11 @@ def main(argv: list[str] | None = None) -> int:
                 else:
                     tally.show()
                     connection.check(consumer)
-                if intake.suspicions:
-                    delivery.finish()
+                if intake.suspicions:  # after a crash: nothing new before this is done and committed
+                    delivery.finish(sure=True)
             except TakeAgainError:
                 intake.rewind()
-        delivery.finish()
+        delivery.finish(sure=True)
     except (HandBack, TakeAgainError):
         pass  # not committed: another worker does it again
     finally:

@@ -178,9 +178,10 @@ def place(message: Message) -> tuple[int, int]:
     return message.partition(), message.offset()  # pyright: ignore[reportReturnType]
 
 
-def next_offsets(messages: Iterable[Message]) -> dict[int, int]:
+def next_offsets(messages: list[Message]) -> dict[int, int]:
     """Return per partition the offset behind the last of these messages, which are in order within a partition."""
-    return {m.partition(): m.offset() + 1 for m in messages}  # pyright: ignore
+    last = dict(zip(map(Message.partition, messages), map(Message.offset, messages), strict=True))
+    return {number: offset + 1 for number, offset in last.items()}  # pyright: ignore
 
 
 def dead_letter_headers(message: Message, reason: str, attempts: int = 1) -> Headers:

@@ -1,9 +1,9 @@
-"""Task messages to numbers and back, a whole batch at once.
+"""Task messages to numbers and back.
 
-Unlike `Task.model_validate_json`, which takes 3 µs per message, this takes 0.5:
-- the messages are joined to one JSON list and decoded in one call;
-- a batch that this refuses is decoded message by message, and what is refused again is judged by `Task`, which alone
-  decides. So this accepts nothing that `Task` refuses, and refuses nothing in the end that `Task` accepts.
+Unlike `Task.model_validate_json`, which takes 3 µs per message, this takes 0.2:
+- msgspec decodes straight into a struct, and refuses fields that it does not know;
+- what it refuses is judged by `Task`, which alone decides. So this accepts nothing that `Task` refuses, and refuses
+  nothing in the end that `Task` accepts.
 """
 
 import time
@@ -83,27 +83,9 @@ class OfStage4(Exception):
     """A message is a measurement without a task id: stage 4's, whose own worker answers it."""
 
 
-_task = msgspec.json.Decoder(FastTask)
-_tasks = msgspec.json.Decoder(list[FastTask])
-_encoder = msgspec.json.Encoder()
-
-
-def decode_batch(values: list[bytes]) -> list[FastTask] | None:
-    """Return one task per value, or None where any value needs a closer look.
-
-    Joining could let two halves of a task, in two messages, pass as one. It cannot here. No value has a line break
-    (JSON allows none inside a string), and one follows each comma that we put in. So `},\\n{` at each of them means
-    that each value begins with `{` and ends with `}`; and inside a task no `}` is ever followed by `,{`.
-    """
-    joined = b",\n".join(values)
-    joints = len(values) - 1
-    if joined.count(b"\n") != joints or joined.count(b"},\n{") != joints or joined[:1] != b"{" or joined[-1:] != b"}":
-        return None
-    try:
-        tasks = _tasks.decode(b"[" + joined + b"]")
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    return tasks if len(tasks) == len(values) else None
+NOT_FAST = (msgspec.DecodeError, UnicodeDecodeError)  # what the fast decoder leaves to `Task`
+_fast = msgspec.json.Decoder(FastTask).decode
+_encode = msgspec.json.Encoder().encode
 
 
 def decode_one(value: bytes | None) -> FastTask:
@@ -114,8 +96,8 @@ def decode_one(value: bytes | None) -> FastTask:
         Refused: it is anything else.
     """
     try:
-        return _task.decode(value or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _fast(value or b"")
+    except NOT_FAST:
         pass
     try:
         task = Task.model_validate_json(value or b"")
@@ -147,7 +129,7 @@ def encode_batch(
     ]
     for i in np.flatnonzero(model.far_outside(X).any(axis=1)):
         results[i].y.warnings = model.warnings(X[i])
-    return _encoder.encode_lines(results).split(b"\n")[:-1]
+    return [_encode(result) for result in results]
 
 
 def decode(messages: list[Message]) -> tuple[list[FastTask], Replies]:
@@ -155,9 +137,10 @@ def decode(messages: list[Message]) -> tuple[list[FastTask], Replies]:
     replies = Replies()
     now_ms = time.time() * 1000
     messages = [m for m in messages if not (m.headers() and _too_late(m, now_ms, replies))]
-    tasks = decode_batch([m.value() or b"" for m in messages])
-    if tasks is not None:
-        return tasks, replies
+    try:
+        return [_fast(message.value() or b"") for message in messages], replies  # nearly always
+    except NOT_FAST:
+        pass
     tasks = []
     for message in messages:
         try:

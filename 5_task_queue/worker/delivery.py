@@ -45,8 +45,12 @@ class Delivery(Protocol):
     def deliver(self, replies: Replies, offsets: list[TopicPartition]) -> None:
         """Send replies on their way; the offsets are to be committed once they have arrived."""
 
-    def finish(self) -> None:
-        """Wait until what was sent on its way has arrived and is committed. May raise TakeAgainError."""
+    def finish(self, *, sure: bool = False) -> None:
+        """Wait until what was sent on its way has arrived, and commit it; `sure`: wait for the commit's answer as well.
+
+        Raises:
+            TakeAgainError: it has not arrived, or is not committed.
+        """
 
 
 class AtLeastOnce:
@@ -64,7 +68,7 @@ class AtLeastOnce:
         produce(self._producer, replies)
         self._offsets, self.pending = offsets, True
 
-    def finish(self) -> None:
+    def finish(self, *, sure: bool = False) -> None:
         """See Delivery."""
         if not self.pending:
             return
@@ -72,7 +76,10 @@ class AtLeastOnce:
         if not deliver(self._producer, self._stop):
             raise TakeAgainError  # asked to end while Kafka is away: another worker does it again
         try:
-            self._consumer.commit(offsets=self._offsets, asynchronous=False)
+            if sure:
+                self._consumer.commit(offsets=self._offsets, asynchronous=False)
+            else:  # the next batch need not wait; should this commit fail, the batch is done again
+                self._consumer.commit(offsets=self._offsets, asynchronous=True)
         except KafkaException:
             raise TakeAgainError from None  # the partitions are another worker's by now, or Kafka is away
 
@@ -104,7 +111,7 @@ class ExactlyOnce:
         self._committing = self._thread.submit(self._commit, producer, offsets, member)
         self.pending = True
 
-    def finish(self) -> None:
+    def finish(self, *, sure: bool = False) -> None:
         """See Delivery."""
         if self._committing is None:
             return
@@ -146,9 +153,11 @@ class ExactlyOnce:
 
 
 def produce(producer: Producer, replies: Replies) -> None:
-    """Put replies into the producer's queue, which has room for two batches; they leave in the background."""
-    for task_id, value in replies.results:
-        producer.produce(RESULTS, value, task_id)
+    """Put replies into the producer's queue, all results in one call; they leave in the background."""
+    waiting: list[dict[str, object]] = [{"key": task_id, "value": value} for task_id, value in replies.results]
+    while producer.produce_batch(RESULTS, waiting) < len(waiting):  # the queue is full
+        waiting = [{"key": m["key"], "value": m["value"]} for m in waiting if "_error" in m]
+        producer.poll(0.1)
     for letter in replies.dead_letters:
         message = letter.message
         headers = dead_letter_headers(message, letter.reason, letter.attempts)

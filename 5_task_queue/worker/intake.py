@@ -15,12 +15,12 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID, Consumer, KafkaException, Message, TopicPartition
 
-from common.kafka_clients import ANSWER_SECONDS, TASKS, next_offsets, place
+from common.kafka_clients import ANSWER_SECONDS, TASKS, Stop, next_offsets, place
 
 MAX_ATTEMPTS = 3  # crashes with the task alone in hand
-FEWER = 32  # after a crash with n tasks in hand, n / 32 are taken at a time
+FEWER = 100  # after a crash with n tasks in hand, n / 100 are taken at a time
 SECONDS_IN_HAND = 0.5  # no more work is taken at once than this takes
 ASSIGN_SECONDS = 20.0  # longest wait for committed offsets: more than a dead worker's transaction can stay open
 QUIET_SECONDS = 2.0  # a partition under suspicion that has nothing for so long is past it
@@ -38,30 +38,34 @@ class Suspicion:
 class Intake:
     """Takes batches from the worker's partitions."""
 
-    def __init__(self, consumer: Consumer, max_batch: int) -> None:
+    def __init__(self, consumer: Consumer, max_batch: int, stop: Stop) -> None:
         self.max_batch = max_batch
         self.suspicions: dict[int, Suspicion] = {}
         self.seconds_per_task = 0.0  # measured
-        self._consumer = consumer
-        self._owned: set[int] = set()
+        self._consumer, self._stop = consumer, stop
+        self._rebalances = 0
+        self._next: dict[int, int] = {}  # per partition that the worker holds: the offset behind what it has done
+        self._behind = False  # what is in hand was not committed: go back first
         self._last_message = 0.0  # when a message came, seconds on the monotonic clock
 
     @property
     def partitions(self) -> list[int]:
         """Return the partitions that the worker holds."""
-        return sorted(self._owned)
+        return sorted(self._next)
 
     def assigned(self, partitions: list[TopicPartition]) -> None:
         """Take over partitions: look for marks of the dead, and leave one's own."""
         numbers = [where.partition for where in partitions]
         deadline = time.monotonic() + ASSIGN_SECONDS
         starts: list[TopicPartition] = []
-        while not starts and time.monotonic() < deadline:
+        while not starts and time.monotonic() < deadline and not self._stop.requested:
             try:
                 starts = [self._start(where) for where in self._committed(numbers)]
             except KafkaException:  # a dead worker's transaction may still be open, or Kafka has gone away again
                 time.sleep(0.2)
-        self._owned.update(numbers)
+        self._rebalances += 1
+        self._next.update(dict.fromkeys(numbers, OFFSET_INVALID))
+        self._next.update({where.partition: where.offset for where in starts})
         self._consumer.incremental_assign([TopicPartition(TASKS, s.partition, s.offset) for s in starts] or partitions)
         with suppress(KafkaException):  # without a mark the worker works as well; a crash is noticed later
             self._consumer.commit(offsets=starts, asynchronous=False)
@@ -85,15 +89,13 @@ class Intake:
 
     def revoked(self, partitions: list[TopicPartition], *, in_order: bool) -> None:
         """Give partitions back. In order: everything is committed, and the mark can go."""
-        numbers = {where.partition for where in partitions}
+        self._rebalances += 1
+        held = {where.partition: self._next.pop(where.partition, OFFSET_INVALID) for where in partitions}
         if in_order:
+            clean = [TopicPartition(TASKS, number, offset) for number, offset in held.items() if offset >= 0]
             with suppress(KafkaException):  # then the next owner will be more careful than it need be
-                clean = [
-                    TopicPartition(TASKS, c.partition, c.offset) for c in self._committed(numbers) if c.offset >= 0
-                ]
                 self._consumer.commit(offsets=clean, asynchronous=False)
-        self._owned -= numbers
-        for number in numbers:
+        for number in held:
             self.suspicions.pop(number, None)
         self._consumer.incremental_unassign(partitions)
         self._pause_unsuspected()
@@ -104,19 +106,24 @@ class Intake:
         One that is alone is not held back for the sake of a batch: `poll` returns it as soon as it comes, and
         `consume` with a timeout of 0 adds what has come already.
         """
+        if self._behind and not self._go_back():
+            return []
+        before = self._rebalances
         first = self._consumer.poll(seconds)
         messages = [first] if first is not None else []
         limit = self._limit()
         if messages and limit > 1:
             messages += self._consumer.consume(limit - 1, 0)
-        messages = [m for m in messages if not m.error() and m.partition() in self._owned]
-        if self.suspicions:
-            messages = self._only_suspected(messages)
-        return messages
+        messages = [m for m in messages if not m.error()]
+        if self._rebalances != before:  # some may be another worker's by now: take again what is still ours
+            self._put_back(messages)
+            return []
+        return self._only_suspected(messages) if self.suspicions else messages
 
     def offsets(self, messages: list[Message]) -> list[TopicPartition]:
         """Return what to commit after these messages: per partition the next offset, with the mark for what follows."""
         ends = next_offsets(messages)
+        self._next.update(ends)
         for number, end in ends.items():
             suspicion = self.suspicions.get(number)
             if suspicion:
@@ -135,16 +142,23 @@ class Intake:
         self.seconds_per_task += 0.3 * (seconds / tasks - self.seconds_per_task)
 
     def rewind(self) -> None:
-        """Go back to the committed offsets in all partitions.
-
-        Raises:
-            KafkaException: Kafka does not answer; try again.
-        """
-        for where in self._committed(self._owned):
-            if where.offset >= 0:
-                self._consumer.seek(TopicPartition(TASKS, where.partition, where.offset))
+        """Go back to the committed offsets in all partitions, before anything else is taken."""
+        self._behind = True
 
     # --- inside ---
+
+    def _go_back(self) -> bool:
+        try:
+            for where in self._committed(self._next):
+                start = where.offset if where.offset >= 0 else OFFSET_BEGINNING
+                self._consumer.seek(TopicPartition(TASKS, where.partition, start))
+                self._next[where.partition] = where.offset
+        except KafkaException:  # Kafka is away, or the partitions are leaving: once more at the next take
+            self._consumer.poll(0)
+            time.sleep(0.1)
+            return False
+        self._behind = False
+        return True
 
     def _limit(self) -> int:
         if self.suspicions:
@@ -161,25 +175,30 @@ class Intake:
     def _only_suspected(self, messages: list[Message]) -> list[Message]:
         """Keep what comes from one suspected partition; the rest goes back, as one task alone has to be alone."""
         now = time.monotonic()
-        if not messages:
-            if now - self._last_message > QUIET_SECONDS:
-                self._clear(next(iter(self.suspicions)))
-                self._last_message = now
+        if messages:
+            self._last_message = now
+        elif now - self._last_message > QUIET_SECONDS:
+            self._clear(next(iter(self.suspicions)))
+            self._last_message = now
+        chosen = next((n for n, _ in map(place, messages) if n in self.suspicions), None)
+        if chosen is None:
+            self._put_back(messages)
             return []
-        self._last_message = now
-        chosen = next((m.partition() for m in messages if m.partition() in self.suspicions), None)
-        kept = [m for m in messages if m.partition() == chosen]
-        if chosen is not None:
-            size = self.suspicions[chosen].size
-            kept, late = kept[:size], kept[size:]
-        else:
-            late = []
-        back: dict[int, int] = {}
-        for message in [*late, *(m for m in messages if m.partition() != chosen)]:
-            back.setdefault(*place(message))
-        for number, offset in back.items():
-            self._consumer.seek(TopicPartition(TASKS, number, offset))
+        kept = [m for m in messages if m.partition() == chosen][: self.suspicions[chosen].size]
+        self._put_back([m for m in messages if m not in kept])
         return kept
+
+    def _put_back(self, messages: list[Message]) -> None:
+        """Have these messages come again."""
+        first: dict[int, int] = {}
+        for number, offset in map(place, messages):
+            first.setdefault(number, offset)
+        for number, offset in first.items():
+            try:
+                if number in self._next:
+                    self._consumer.seek(TopicPartition(TASKS, number, offset))
+            except KafkaException:
+                self.rewind()
 
     def _clear(self, number: int) -> None:
         del self.suspicions[number]
@@ -187,8 +206,8 @@ class Intake:
 
     def _pause_unsuspected(self) -> None:
         """While there are suspected partitions, take from them alone."""
-        suspected = [TopicPartition(TASKS, n) for n in self._owned if n in self.suspicions]
-        others = [TopicPartition(TASKS, n) for n in self._owned if n not in self.suspicions]
+        suspected = [TopicPartition(TASKS, n) for n in self._next if n in self.suspicions]
+        others = [TopicPartition(TASKS, n) for n in self._next if n not in self.suspicions]
         if suspected and others:
             self._consumer.pause(others)
         elif others:

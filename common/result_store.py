@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from common.errors import ProgramError
+
 BUSY_SECONDS = 5.0  # longest wait for another program that is writing
 
 SCHEMA = """
@@ -60,15 +62,26 @@ class PositionMovedError(Exception):
 
 
 class ResultStore:
-    """The SQLite file of results. One thread at a time."""
+    """The SQLite file of results. One thread at a time.
+
+    Raises:
+        ProgramError: the file cannot be opened, or is no database of SQLite.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode = WAL")  # readers do not wait for the writer
-        self._db.execute("PRAGMA synchronous = FULL")  # what is committed survives a power cut
-        self._db.executescript(SCHEMA)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+        except (OSError, sqlite3.Error) as error:
+            raise ProgramError(f"Cannot use the database {path}: {error}.") from None
+        try:
+            self._db.execute("PRAGMA journal_mode = WAL")  # readers do not wait for the writer
+            self._db.execute("PRAGMA synchronous = FULL")  # what is committed survives a power cut
+            self._db.executescript(SCHEMA)
+        except sqlite3.Error as error:
+            self._db.close()
+            raise ProgramError(f"Cannot use the database {path}: {error}.") from None
 
     def positions(self, topic: str, topic_id: str) -> dict[int, int]:
         """Return the next offset of each partition that has been stored from this very topic."""

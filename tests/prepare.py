@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 
-APT_PACKAGES = {"chromium": "chromium", "wrk": "wrk"}  # program: Debian package
+APT_PACKAGES = {"chromium": "chromium", "curl": "curl", "wrk": "wrk"}  # program: Debian package
 APT_SECONDS = 600
 
 

@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from common.broker_settings import HEAP_ONE_BROKER, broker_settings, node_settings
-from common.embedded_kafka import KAFKA, class_path, java
+from common.kafka_jars import KAFKA, class_path, java
 from common.settings import ROOT, RUN_DIR
 
 FILES = [ROOT / stage / "docker-compose.yml" for stage in ("4_message_queue", "5_task_queue")]

@@ -15,7 +15,9 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from common.embedded_kafka import EmbeddedKafka, KafkaStartError, broker_ids, class_path, free_ports
+from common.embedded_kafka import EmbeddedKafka, free_ports
+from common.kafka_jars import KafkaStartError, class_path
+from common.kafka_probe import broker_ids
 from common.settings import ROOT
 
 WAIT_SECONDS = 60.0

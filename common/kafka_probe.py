@@ -1,0 +1,44 @@
+"""A few questions in Kafka's own protocol, over a plain socket: quick, and without a client's log lines.
+
+Source: the message formats in the protocol guide of Apache Kafka 4.3.
+"""
+
+import random
+import socket
+import struct
+
+
+def _ask(port: int, api_key: int, version: int, body: bytes) -> bytes:
+    """Send one request to localhost and return the answer's body. Raises OSError where no Kafka answers in 2 s."""
+    with socket.create_connection(("127.0.0.1", port), timeout=2) as connection, connection.makefile("rb") as answer:
+        number = random.getrandbits(31)
+        request = struct.pack(">hhih", api_key, version, number, -1) + body  # -1: the client has no name
+        connection.sendall(struct.pack(">i", len(request)) + request)
+        head = answer.read(8)
+        if len(head) < 8 or struct.unpack(">ii", head)[1] != number:
+            raise OSError("not Kafka")
+        return answer.read(struct.unpack(">ii", head)[0] - 4)
+
+
+def broker_ids(port: int) -> set[int]:
+    """Return the ids of the brokers that the one at this port can see. Raises OSError where no Kafka answers."""
+    answer = _ask(port, 3, 1, struct.pack(">i", 0))  # Metadata, of no topic
+    ids, place = set(), 4
+    for _ in range(struct.unpack_from(">i", answer)[0]):
+        ids.add(struct.unpack_from(">i", answer, place)[0])
+        place += 4
+        for after in (4, 0):  # the host and the port; the rack
+            place += 2 + max(0, struct.unpack_from(">h", answer, place)[0]) + after
+    return ids
+
+
+def has_coordinator(port: int, kind: int) -> bool:
+    """Ask for the coordinator of a group (0) or a transaction (1): the first time this creates Kafka's own topic."""
+    name = b"ready?"
+    answer = _ask(port, 10, 1, struct.pack(">h", len(name)) + name + struct.pack(">b", kind))  # FindCoordinator
+    return struct.unpack_from(">ih", answer)[1] == 0
+
+
+def gives_producer_ids(port: int) -> bool:
+    """Ask for a producer id: a broker's first one takes a moment, and clients log that."""
+    return struct.unpack_from(">ih", _ask(port, 22, 0, struct.pack(">hi", -1, 60_000)))[1] == 0  # InitProducerId

@@ -10,7 +10,7 @@ Run: python -m 3_client_server.iris_classifier_cli_client_rest
 import httpx2
 from pydantic import ValidationError
 
-from common.iris_dto import InvalidMeasurement, IrisType, Measurement, validate
+from common.iris_dto import InvalidMeasurement, IrisType, Measurement, shorten, validate
 from common.settings import load_settings
 from common.terminal import ArgumentParser, read_lines, run, show
 
@@ -31,12 +31,13 @@ def predict(url: str, measurement: Measurement) -> IrisType:
         response = httpx2.post(f"{url}/iris-classifier", json=measurement.model_dump(), timeout=TIMEOUT_SECONDS)
     except httpx2.TimeoutException:
         raise NoAnswer(f"The server at {url} did not answer within {TIMEOUT_SECONDS:g} s.") from None
-    except (httpx2.TransportError, httpx2.InvalidURL) as error:
+    except (httpx2.RequestError, httpx2.InvalidURL) as error:
         raise NoAnswer(f"No server answers at {url} ({error}). Is it running?") from None
     if response.status_code == 503:
         raise NoAnswer("503 Service Unavailable: the server is full. Try again in a moment.")
     if response.status_code == 422:
-        raise NoAnswer(f"422: the server does not accept this measurement: {response.text}")
+        reason = shorten(" ".join(response.text.split()), 200)
+        raise NoAnswer(f"422: the server does not accept this measurement: {reason}")
     try:
         response.raise_for_status()
         return IrisType.model_validate_json(response.content)

@@ -9,6 +9,7 @@ Run: uvicorn 3_client_server.iris_classifier_rest_server:app --port 8000
 """
 
 import logging
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,6 +18,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
+from common.errors import ProgramError
 from common.iris_dto import IrisType, Measurement, shorten
 from common.iris_model import load_model, predict
 
@@ -27,7 +29,11 @@ logger = logging.getLogger("uvicorn.error")
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Run once when the server starts, not once per request."""
-    app.state.model = load_model()  # 1. load the model
+    try:
+        app.state.model = load_model()  # 1. load the model
+    except ProgramError as error:
+        logger.error("%s", error)
+        os._exit(1)  # an exception would be shown with its traceback
     yield
 
 

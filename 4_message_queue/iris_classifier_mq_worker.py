@@ -43,6 +43,7 @@ class Reply:
 
     topic: str
     value: bytes | None
+    key: bytes | None = None
     headers: Headers = field(default_factory=list)
 
 
@@ -55,7 +56,8 @@ def handle(messages: list[Message], model: IrisModel) -> list[Reply]:
         except InvalidMeasurement as error:
             if is_task(message.value()):
                 continue  # a task of stage 5 on a shared broker: its own workers answer it
-            replies.append(Reply(DEAD_LETTER, message.value(), dead_letter_headers(message, str(error))))
+            headers = dead_letter_headers(message, str(error))
+            replies.append(Reply(DEAD_LETTER, message.value(), message.key(), headers))
             continue
         iris_type = predict(model, measurement)  # 4. predict
         replies.append(Reply(RESULTS, Result(X=measurement, y=iris_type).to_json()))
@@ -83,7 +85,9 @@ def main(argv: list[str] | None = None) -> int:
                 continue
             replies = handle([message], model)
             for reply in replies:
-                producer.produce(reply.topic, reply.value, headers=reply.headers, on_delivery=raise_undelivered)
+                producer.produce(
+                    reply.topic, reply.value, reply.key, headers=reply.headers, on_delivery=raise_undelivered
+                )
             if not deliver(producer, stop):
                 break  # not delivered, so not committed: the next worker does it again
             try:

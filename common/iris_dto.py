@@ -67,7 +67,7 @@ class TaskError(BaseModel):
 class Result(BaseModel):
     """What a worker publishes: the measurement and the answer; from stage 5 on with the task's id, or with an error."""
 
-    task_id: str | None = None
+    task_id: Annotated[str, Field(max_length=TASK_ID_MAX_CHARACTERS)] | None = None
     X: Any = None  # a Measurement where we wrote it; readers do not insist
     y: IrisType | None = None
     error: TaskError | None = None

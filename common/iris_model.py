@@ -144,15 +144,15 @@ def predict_many(model: IrisModel, measurements: list[Measurement]) -> list[Iris
     if not measurements:
         return []
     X = np.array([measurement.row() for measurement in measurements])
-    return [
-        IrisType(
-            iris_type=int(row.argmax()),
-            species=SPECIES[row.argmax()],
-            probabilities=dict(zip(SPECIES, row.tolist(), strict=True)),
-            warnings=model.warnings(x),
-        )
-        for x, row in zip(X, model.predict_proba(X), strict=True)
+    probabilities = model.predict_proba(X)
+    winners = probabilities.argmax(axis=1).tolist()
+    iris_types = [
+        IrisType(iris_type=winner, species=SPECIES[winner], probabilities=dict(zip(SPECIES, row, strict=True)))
+        for winner, row in zip(winners, probabilities.tolist(), strict=True)
     ]
+    for i in np.flatnonzero(model.far_outside(X).any(axis=1)):
+        iris_types[i].warnings = model.warnings(X[i])
+    return iris_types
 
 
 def burn_cpu(seconds: float) -> None:
@@ -271,19 +271,16 @@ def load_model(path: Path | None = None) -> IrisModel:
     settings = load_settings()
     path = path or settings.model_path
     try:
-        info = _read_info(path)
-        if info is None:
-            return _train_once(path)
-    except ModelError:  # perhaps another program is just writing: look again when it has finished
-        from filelock import FileLock
-
-        with FileLock(path.with_suffix(".lock"), timeout=LOCK_SECONDS):
+        try:
             info = _read_info(path)
-    except OSError as error:
+        except ModelError:  # perhaps another program is just writing: look again when it has finished
+            from filelock import FileLock
+
+            with FileLock(path.with_suffix(".lock"), timeout=LOCK_SECONDS):
+                info = _read_info(path)
+        return IrisModel(info, path, settings.simulated_cpu_seconds) if info else _train_once(path)
+    except OSError as error:  # a lock that another program holds for too long is one as well
         raise ModelError(f"Cannot use the model file {path}: {error.strerror or error}.") from None
-    if info is None:
-        return _train_once(path)
-    return IrisModel(info, path, settings.simulated_cpu_seconds)
 
 
 def _train_once(path: Path) -> IrisModel:

@@ -9,7 +9,12 @@ from types import FrameType
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic  # pyright: ignore[reportPrivateImportUsage]
+from confluent_kafka.admin import (
+    AdminClient,
+    NewPartitions,  # pyright: ignore[reportPrivateImportUsage]
+    NewTopic,  # pyright: ignore[reportPrivateImportUsage]
+    OffsetSpec,  # pyright: ignore[reportPrivateImportUsage]
+)
 
 from common.errors import ProgramError
 from common.settings import load_settings
@@ -24,6 +29,7 @@ GRACE_SECONDS = 2.0  # after a request to end: longest wait for what is in hand
 ADMIN_SECONDS = 30.0  # longest wait for the broker to make a topic
 MESSAGE_MAX_BYTES = 1_048_588  # Kafka's own default, for tasks and results
 DEAD_LETTER_MAX_BYTES = MESSAGE_MAX_BYTES + 64 * 1024  # the largest message fits in with its headers
+FASTER = (KafkaError.TOPIC_ALREADY_EXISTS, KafkaError.INVALID_PARTITIONS)  # another program has just done it
 DAY_MS = 24 * 60 * 60 * 1000
 RETENTION_MS = {TASKS: 7 * DAY_MS, RESULTS: DAY_MS, DEAD_LETTER: 28 * DAY_MS}
 
@@ -124,13 +130,9 @@ def create_topics(admin: AdminClient, partitions: int = 1) -> dict[str, int]:
         ProgramError: the broker refuses; the message says why.
     """
     wanted = {TASKS: partitions, RESULTS: partitions, DEAD_LETTER: 1}
-    existing = admin.list_topics(timeout=ANSWER_SECONDS).topics
+    existing = _counts(admin)
     new = [new_topic(name, count) for name, count in wanted.items() if name not in existing]
-    small = [
-        NewPartitions(name, count)
-        for name, count in wanted.items()
-        if name in existing and len(existing[name].partitions) < count
-    ]
+    small = [NewPartitions(name, count) for name, count in wanted.items() if existing.get(name, count) < count]
     futures = admin.create_topics(new, operation_timeout=ADMIN_SECONDS) if new else {}
     futures |= admin.create_partitions(small, operation_timeout=ADMIN_SECONDS) if small else {}
     done = {}
@@ -139,9 +141,19 @@ def create_topics(admin: AdminClient, partitions: int = 1) -> dict[str, int]:
             future.result(timeout=ADMIN_SECONDS)
             done[name] = wanted[name]
         except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another program was faster: fine
-                raise ProgramError(f"Kafka does not make the topic {name}: {error.args[0].str()}.") from None
+            if error.args[0].code() not in FASTER:
+                raise ProgramError(f"Kafka does not make the topic {name}: {error.args[0].str()}") from None
+    deadline = time.monotonic() + ADMIN_SECONDS
+    while any(_counts(admin).get(name, 0) < wanted[name] for name in futures):  # brokers learn of it one by one
+        if time.monotonic() > deadline:
+            raise ProgramError(f"Kafka has not made its topics within {ADMIN_SECONDS:g} s.")
+        time.sleep(0.05)
     return done
+
+
+def _counts(admin: AdminClient) -> dict[str, int]:
+    """Return how many partitions each topic has."""
+    return {name: len(topic.partitions) for name, topic in admin.list_topics(timeout=ANSWER_SECONDS).topics.items()}
 
 
 def new_topic(name: str, partitions: int) -> NewTopic:
@@ -160,17 +172,31 @@ def partition_count(client: Any, topic: str) -> int:
     return len(client.list_topics(topic, timeout=ANSWER_SECONDS).topics[topic].partitions)
 
 
-def assign_at_end(consumer: Consumer, topic: str) -> None:
+def edges(admin: AdminClient, topic: str, numbers: Iterable[int]) -> dict[int, tuple[int, int]]:
+    """Return, per partition, the offset of its first message and the one behind its last.
+
+    A consumer could be asked as well, but there the answer waits behind its open fetch, half a second per partition.
+
+    Raises:
+        KafkaException: Kafka does not answer in time.
+    """
+    wanted = [TopicPartition(topic, number) for number in numbers]
+    answers = [
+        admin.list_offsets(dict.fromkeys(wanted, spec), request_timeout=ANSWER_SECONDS)  # pyright: ignore
+        for spec in (OffsetSpec.earliest(), OffsetSpec.latest())
+    ]
+    low, high = ({where.partition: f.result().offset for where, f in futures.items()} for futures in answers)
+    return {number: (low[number], high[number]) for number in low}
+
+
+def assign_at_end(consumer: Consumer, topic: str, admin: AdminClient | None = None) -> None:
     """Position a reader behind the last message of every partition, before it returns.
 
     A reader that merely subscribes at `latest` finds its position some time later, and misses what comes before.
     """
-    positions = []
-    for partition in range(partition_count(consumer, topic)):
-        where = TopicPartition(topic, partition)
-        where.offset = consumer.get_watermark_offsets(where, timeout=ANSWER_SECONDS)[1]
-        positions.append(where)
-    consumer.assign(positions)
+    admin = admin or AdminClient(base_config())
+    ends = edges(admin, topic, range(partition_count(admin, topic)))
+    consumer.assign([TopicPartition(topic, number, high) for number, (_, high) in ends.items()])
 
 
 def place(message: Message) -> tuple[int, int]:

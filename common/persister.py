@@ -1,0 +1,206 @@
+"""Reads the topic `results` and stores it exactly once, in a store that keeps its own positions: SQLite or PostgreSQL.
+
+The consumer group only shares out the partitions. How far each has come stands in the store, written together with the
+results; nothing is committed to Kafka. Killed anywhere, a persister goes on where the store says.
+"""
+
+import sys
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Protocol
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
+from pydantic import ValidationError
+
+from common.errors import ProgramError
+from common.iris_dto import Result
+from common.kafka_clients import (
+    ANSWER_SECONDS,
+    RESULTS,
+    Connection,
+    Stop,
+    consumer_config,
+    edges,
+    next_offsets,
+    place,
+)
+from common.result_store import PositionMovedError, Row, Span
+
+POLL_SECONDS = 0.5
+MAX_BATCH = 5000  # results per transaction of the store
+RETRY_SECONDS = (0.5, 1, 2, 4, 8)  # growing waits while the store or Kafka is away; the last one repeats
+SEEK_SECONDS = 5.0  # longest wait until a partition that was just assigned can be rewound
+
+
+class Store(Protocol):
+    """What a persister needs of a store."""
+
+    def positions(self, topic: str, topic_id: str) -> dict[int, int]:
+        """Return the next offset of each partition that has been stored from this very topic."""
+        ...
+
+    def known_topic_id(self, topic: str) -> str | None:
+        """Return the id that the topic had when something was last stored from it."""
+        ...
+
+    def store(self, topic: str, topic_id: str, spans: Iterable[Span], rows: Iterable[Row]) -> int:
+        """Write rows and the end of their spans in one transaction; may raise PositionMovedError."""
+        ...
+
+
+def results_consumer(group: str, connection: Connection) -> Consumer:
+    """Return a consumer that says so when Kafka no longer has an offset, instead of jumping somewhere by itself."""
+    return Consumer(consumer_config(group, connection) | {"auto.offset.reset": "error"})
+
+
+class Persister:
+    """Reads `results` from where the store says, and stores.
+
+    `away` is what the store raises while it cannot be written, `where` its name for people.
+    """
+
+    def __init__(
+        self, admin: AdminClient, consumer: Consumer, store: Store, stop: Stop, away: type[Exception], where: str
+    ) -> None:
+        self.admin, self.consumer, self.store, self.stop = admin, consumer, store, stop
+        self.away, self.where = away, where
+        self.topic_id = ""
+        self.next: dict[int, int] = {}  # per partition: where the next span starts
+        self.skipped = 0
+
+    def subscribe(self) -> None:
+        """Join the group; partitions come and go with other persisters."""
+        self.consumer.subscribe([RESULTS], on_assign=self._assign, on_revoke=self._revoke, on_lost=self._revoke)
+
+    def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        consumer.incremental_assign(self._positions([p.partition for p in partitions]) or partitions)
+
+    def _revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        consumer.incremental_unassign(partitions)
+        for partition in partitions:
+            self.next.pop(partition.partition, None)
+
+    def _positions(self, numbers: list[int]) -> list[TopicPartition]:
+        """Return where to go on, as soon as Kafka and the store can say; nothing where the program is to end first."""
+        for attempt in range(sys.maxsize):
+            try:
+                ends = edges(self.admin, RESULTS, numbers)
+                return [self._position(number, *ends[number]) for number in numbers]
+            except PositionMovedError:
+                continue  # another persister was faster: ask again
+            except (self.away, KafkaException) as error:
+                self._say(error, attempt)
+                if self.stop.wait(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)]):
+                    break
+        return []
+
+    def _position(self, number: int, low: int, high: int) -> TopicPartition:
+        """Return where to go on in a partition: the store says, and Kafka must still have it."""
+        topic_id = current_topic_id(self.admin)
+        if topic_id != self.topic_id:
+            if self.store.known_topic_id(RESULTS) not in (None, topic_id):
+                print(f"The topic {RESULTS} has been made anew: reading it from its beginning.", flush=True)
+            self.topic_id = topic_id
+        where = TopicPartition(RESULTS, number)
+        stored = self.store.positions(RESULTS, topic_id).get(number)
+        if stored is None:  # from now on there is a position to compare with
+            self.store.store(RESULTS, topic_id, [Span(number, low, low)], [])
+        where.offset = low if stored is None else stored
+        if where.offset > high:
+            raise ProgramError(
+                f"Kafka has lost results: {RESULTS}[{number}] ends at {high}, stored up to {where.offset}."
+            )
+        if where.offset < low:
+            lost = low - where.offset
+            print(f"{RESULTS}[{number}]: {lost} results were deleted by age before they could be stored.", flush=True)
+            self.store.store(RESULTS, topic_id, [Span(number, where.offset, low)], [])
+            where.offset = low
+        self.next[number] = where.offset
+        return where
+
+    def rewind(self) -> None:
+        """Go back to what is stored, in every partition."""
+        for where in self._positions(list(self.next)):
+            deadline = time.monotonic() + SEEK_SECONDS
+            while True:
+                try:
+                    self.consumer.seek(where)
+                    break
+                except KafkaException:  # assigned so recently that it has no position yet
+                    if time.monotonic() > deadline:
+                        raise ProgramError(f"Cannot go back to {RESULTS}[{where.partition}]@{where.offset}.") from None
+                    self.stop.wait(0.05)
+
+    def take(self) -> list[Message]:
+        """Return what is waiting, or wait for one message."""
+        first = self.consumer.poll(POLL_SECONDS)
+        # `if first` would be false for a message with an empty value
+        messages = [first, *self.consumer.consume(MAX_BATCH - 1, 0)] if first is not None else []
+        for message in messages:
+            error = message.error()
+            if error and error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+                self.rewind()
+                return []
+        return [m for m in messages if not m.error() and self._is_new(*place(m))]
+
+    def _is_new(self, number: int, offset: int) -> bool:
+        return number in self.next and offset >= self.next[number]
+
+    def persist(self, messages: list[Message]) -> int:
+        """Store the results among the messages; return how many rows are new."""
+        ends = next_offsets(messages)
+        spans = [Span(number, self.next[number], end) for number, end in ends.items()]
+        rows = [row for row in map(to_row, messages) if row]
+        self.skipped += len(messages) - len(rows)
+        for attempt in range(sys.maxsize):
+            try:
+                if current_topic_id(self.admin) != self.topic_id:  # what was read is of a topic that is no more
+                    raise PositionMovedError
+                written = self.store.store(RESULTS, self.topic_id, spans, rows)
+                self.next.update(ends)
+                return written
+            except PositionMovedError:
+                self.rewind()
+                return 0
+            except (self.away, KafkaException) as error:
+                self._wait(error, attempt)
+                if self.stop.requested or not ends.keys() <= self.next.keys():
+                    return 0
+        return 0
+
+    def _wait(self, error: Exception, attempt: int) -> None:
+        """Wait in place while the store or Kafka is away. Polling goes on, so that the group keeps this member."""
+        self._say(error, attempt)
+        self.consumer.pause(self.consumer.assignment())
+        message = self.consumer.poll(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
+        if message is not None and not message.error():  # was under way when we paused: not yet its turn
+            with suppress(KafkaException):  # or its partition has just been given to another persister
+                self.consumer.seek(TopicPartition(RESULTS, *place(message)))
+        self.consumer.resume(self.consumer.assignment())
+
+    def _say(self, error: Exception, attempt: int) -> None:
+        if attempt == 0:
+            lines = str(error).splitlines() or [type(error).__name__]
+            print(f"Cannot store in {self.where}: {lines[0]}. Waiting; nothing is lost.", file=sys.stderr, flush=True)
+
+
+def current_topic_id(admin: AdminClient) -> str:
+    """Return Kafka's id of the topic `results`. Raises KafkaException where Kafka does not answer in time."""
+    future = admin.describe_topics(TopicCollection([RESULTS]), request_timeout=ANSWER_SECONDS)[RESULTS]
+    try:
+        return str(future.result(timeout=ANSWER_SECONDS).topic_id)
+    except TimeoutError:  # the request's own time limit does not always end it
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None
+
+
+def to_row(message: Message) -> Row | None:
+    """Return what is stored of a message; None where it is no result."""
+    try:
+        result = Result.model_validate_json(message.value() or b"")
+    except ValidationError:
+        return None
+    y = result.y
+    text = (message.value() or b"").decode("utf-8")
+    return Row(result.task_id, y.iris_type if y else None, y.species if y else None, text)

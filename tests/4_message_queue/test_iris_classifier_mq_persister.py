@@ -1,0 +1,145 @@
+"""Stage 4's persister: whatever ends it, each result is stored, and stored once."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from common.kafka_clients import RESULTS
+from tests.helpers import STOP_SECONDS, Program, X, produce, until
+
+PERSISTER = "4_message_queue.iris_classifier_mq_persister"
+Start = Callable[..., Program]
+
+
+def result(number: int) -> bytes:
+    """A result of stage 4: it has no id, so that nothing but the offsets keeps it from being stored twice."""
+    return json.dumps({"X": X | {"number": number}, "y": {"iris_type": number % 3, "species": "setosa"}}).encode()
+
+
+@pytest.fixture
+def stored(kafka_env: dict[str, str]) -> Callable[[], list[int]]:
+    """Return the numbers of the results that are stored, in order."""
+
+    def read() -> list[int]:
+        path = Path(kafka_env["IRIS_DATABASE"])
+        if not path.exists():
+            return []
+        db = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=5)
+        try:
+            values = db.execute("SELECT value FROM results").fetchall()
+        except sqlite3.OperationalError:  # no table yet
+            return []
+        finally:
+            db.close()
+        return sorted(json.loads(value)["X"]["number"] for (value,) in values)
+
+    return read
+
+
+def test_a_persister_killed_in_the_middle_and_two_at_once_store_each_result_once(
+    topics, program: Start, kafka_env: dict[str, str], stored
+):
+    servers = topics(partitions=2)
+    total, sent = 12_000, 0
+
+    def send(some: int) -> None:
+        nonlocal sent
+        produce(servers, RESULTS, map(result, range(sent, sent + some)))
+        sent += some
+
+    send(4000)
+    first = program(PERSISTER, env=kafka_env)
+    first.wait_for_line("Persister is ready")
+    first.wait_for_line("stored ")
+    send(2000)
+    first.kill()
+    assert 0 < len(stored()) <= sent
+    pair = [program(PERSISTER, env=kafka_env) for _ in range(2)]
+    while sent < total:
+        send(1000)
+    until(lambda: len(stored()) >= total, what="all stored")
+    for one in pair:
+        one.wait_for_line("Persister is ready")
+        one.terminate()
+    assert [one.wait(STOP_SECONDS) for one in pair] == [0, 0]
+    assert [one.errors for one in pair] == ["", ""]
+    assert stored() == list(range(total))
+
+    # One more start finds nothing to do, but what comes now.
+    send(1)
+    last = program(PERSISTER, env=kafka_env)
+    assert last.wait_for_line("stored ") == f"stored 1 results, {total + 1} in all, skipped 0"
+
+
+def test_what_is_no_result_is_skipped_and_the_list_shows_the_rest(
+    topics, program: Start, kafka_env: dict[str, str], stored
+):
+    servers = topics()
+    answer = {"iris_type": 2, "species": "virginica"}
+    values = [
+        result(0),
+        *(b"", None, b"hi", b"\xff\xfe", b"[]", b"{}", b"x" * 1_000_000),
+        b'{"task_id": "t", "y": {"iris_type": 7}}',
+        json.dumps({"task_id": "one", "X": {"number": 1}, "error": {"code": "invalid"}}).encode(),
+        json.dumps({"task_id": "two", "X": {"number": 2}, "y": answer}).encode(),
+        json.dumps({"task_id": "two", "X": {"number": 9}, "y": answer}).encode(),  # a task that was done twice
+        json.dumps({"task_id": "three", "X": {"number": 3}, "y": {"iris_type": 1}}).encode(),
+        json.dumps({"task_id": "\ud800", "y": {"iris_type": 1}}).encode(),  # half a character
+        json.dumps({"task_id": "one", "X": {"number": 1}, "y": answer}).encode(),  # a dead letter that was replayed
+    ]
+    produce(servers, RESULTS, values)
+    one = program(PERSISTER, env=kafka_env)
+    until(lambda: stored() == [0, 1, 2, 3], what="all stored")
+    one.wait_for_line("skipped 9")
+    listing = program(PERSISTER, "--list", env=kafka_env)
+    assert listing.wait() == 0
+    *rows, summary = listing.output.splitlines()
+    assert [row.split()[:2] for row in rows] == [
+        ["setosa", "-"],
+        ["virginica", "one"],
+        ["virginica", "two"],
+        ["iris", "type"],
+    ]
+    assert summary == f"4 results in {kafka_env['IRIS_DATABASE']}"
+    limited = program(PERSISTER, "--list", "--limit", "1", env=kafka_env)
+    assert limited.wait() == 0
+    assert limited.output.splitlines()[0].startswith("iris type 1  three")
+    assert len(limited.output.splitlines()) == 2
+    assert one.errors == ""
+
+
+def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
+    topics, program: Start, kafka_env: dict[str, str], stored
+):
+    servers = topics()
+    produce(servers, RESULTS, map(result, range(5)))
+    one = program(PERSISTER, env=kafka_env)
+    until(lambda: stored() == list(range(5)), what="stored")
+    one.terminate()
+    assert one.wait(STOP_SECONDS) == 0
+
+    topics()
+    produce(servers, RESULTS, map(result, range(5, 8)))  # fewer than were stored, and more below
+    one = program(PERSISTER, env=kafka_env)
+    one.wait_for_line("The topic results has been made anew: reading it from its beginning.")
+    until(lambda: stored() == list(range(8)), what="stored")
+    produce(servers, RESULTS, map(result, range(8, 20)))
+    until(lambda: stored() == list(range(20)), what="stored")
+
+
+def test_the_list_needs_no_kafka_and_an_empty_store_is_empty(program: Start, env: dict[str, str]):
+    one = program(PERSISTER, "--list", env=env | {"KAFKA_BOOTSTRAP_SERVERS": "localhost:1"})
+    assert one.wait() == 0
+    assert (one.output, one.errors) == (f"0 results in {env['IRIS_DATABASE']}\n", "")
+
+
+def test_a_store_that_is_no_database_is_one_line(program: Start, env: dict[str, str]):
+    Path(env["IRIS_DATABASE"]).write_text("hi " * 1000, encoding="utf-8")
+    one = program(PERSISTER, "--list", env=env)
+    assert one.wait() == 1
+    assert one.output == ""
+    assert one.errors.count("\n") == 1
+    assert env["IRIS_DATABASE"] in one.errors

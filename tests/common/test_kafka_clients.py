@@ -1,0 +1,155 @@
+"""What the Kafka programs share, and what all of them promise when no Kafka answers."""
+
+import os
+import signal
+import threading
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
+
+from common.embedded_kafka import EmbeddedKafka, free_ports
+from common.errors import ProgramError
+from common.kafka_clients import (
+    DEAD_LETTER,
+    RESULTS,
+    TASKS,
+    Connection,
+    Stop,
+    assign_at_end,
+    connect,
+    create_topics,
+    dead_letter_headers,
+    deliver,
+    partition_count,
+    producer_config,
+    raise_undelivered,
+    reader_config,
+)
+from tests.helpers import WAIT_SECONDS, produce
+
+PROGRAMS = [
+    "4_message_queue.iris_classifier_mq_worker",
+    "4_message_queue.iris_classifier_cli_client_mq",
+    "4_message_queue.iris_classifier_mq_persister",
+    "5_task_queue.kafka_setup",
+    "5_task_queue.iris_classifier_task_queue_worker",
+    "5_task_queue.iris_classifier_cli_client_task_queue",
+]
+
+
+@pytest.fixture
+def here(kafka: EmbeddedKafka, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka.bootstrap_servers)
+    return kafka.bootstrap_servers
+
+
+def test_every_program_says_in_one_line_that_no_kafka_answers(program, env: dict[str, str]):
+    address = f"localhost:{free_ports(1)[0]}"
+    started = [program(module, env=env | {"KAFKA_BOOTSTRAP_SERVERS": address}) for module in PROGRAMS]
+    for one in started:
+        assert one.wait() == 1
+        assert one.output == ""
+        assert one.errors == f"No Kafka answers at {address}. Start one with: python -m common.embedded_kafka\n"
+
+
+def test_topics_are_created_and_grown_but_never_shrunk(topics, here: str):
+    topics(create=False)
+    admin = connect()
+    assert create_topics(admin) == {TASKS: 1, RESULTS: 1, DEAD_LETTER: 1}
+    assert create_topics(admin) == {}
+    assert create_topics(admin, 3) == {TASKS: 3, RESULTS: 3}
+    assert create_topics(admin, 2) == {}
+    assert [partition_count(admin, name) for name in (TASKS, RESULTS, DEAD_LETTER, "none")] == [3, 3, 1, 0]
+
+
+def test_programs_that_create_topics_at_once_all_succeed(topics, here: str):
+    topics(create=False)
+    admin = connect()
+    failures: list[Exception] = []
+
+    def create() -> None:
+        try:
+            create_topics(admin, 2)
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=create) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT_SECONDS)
+    assert failures == []
+    assert partition_count(admin, TASKS) == 2
+
+
+def test_a_reader_positioned_at_the_end_misses_nothing_that_comes_after(topics, here: str):
+    topics(partitions=3)
+    produce(here, RESULTS, [b"before"] * 10, [str(i) for i in range(10)])
+    reader = Consumer(reader_config())
+    assign_at_end(reader, RESULTS)  # and only now is something sent
+    produce(here, RESULTS, [b"after"] * 10, [str(i) for i in range(10)])
+    found = reader.consume(10, WAIT_SECONDS)
+    reader.close()
+    assert [message.value() for message in found] == [b"after"] * 10
+
+
+def test_a_message_at_the_limit_fits_and_so_does_its_dead_letter(topics, here: str):
+    topics()
+    producer = Producer(producer_config() | {"on_delivery": raise_undelivered})
+    producer.produce(DEAD_LETTER, b"x" * 1_048_000, b"k", headers=[("dead-letter-reason", b"r" * 1000)])
+    stop = Stop(signals=())
+    assert deliver(producer, stop)
+    producer.produce(TASKS, b"x" * 1_060_000)  # larger than the broker takes for tasks
+    with pytest.raises(ProgramError, match=r"^Kafka does not take a message for the topic tasks: .+\.$"):
+        deliver(producer, stop)
+
+
+def test_dead_letter_headers_tell_the_story_and_keep_what_was_there():
+    message = Message(  # type: ignore[call-arg]
+        topic=TASKS, partition=2, offset=5, value=b"x", headers=[("trace", b"1"), ("dead-letter-topic", b"forged")]
+    )
+    headers = dead_letter_headers(message, "Not JSON. ü", attempts=3)
+    assert dict(headers) | {"dead-letter-time": b""} == {
+        "dead-letter-topic": b"tasks",
+        "dead-letter-partition": b"2",
+        "dead-letter-offset": b"5",
+        "dead-letter-reason": "Not JSON. ü".encode(),
+        "dead-letter-time": b"",
+        "dead-letter-attempts": b"3",
+        "trace": b"1",
+    }
+    assert len(headers) == 7
+
+
+def test_a_connection_says_once_that_kafka_is_away_and_once_that_it_is_back(capsys: pytest.CaptureFixture[str]):
+    class Client:
+        answers = False
+
+        def list_topics(self, timeout: float) -> None:
+            if not self.answers:
+                raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+
+    connection, client = Connection(), Client()
+    connection.check(client)
+    connection.on_error(KafkaError(KafkaError._TRANSPORT))
+    assert capsys.readouterr() == ("", "")
+    for _ in range(3):
+        connection.on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+        connection.check(client)
+    assert capsys.readouterr() == ("", "Kafka does not answer. Waiting for it ...\n")
+    client.answers = True
+    connection.check(client)
+    connection.check(client)
+    assert capsys.readouterr() == ("", "Kafka is back.\n")
+
+
+def test_a_stop_is_set_by_a_signal():
+    before = signal.getsignal(signal.SIGUSR1)
+    try:
+        stop = Stop(signals=[signal.SIGUSR1])
+        assert not stop.requested and not stop.wait(0)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert stop.wait(WAIT_SECONDS) and stop.requested
+        assert 0 <= stop.seconds_since() < WAIT_SECONDS
+    finally:
+        signal.signal(signal.SIGUSR1, before)

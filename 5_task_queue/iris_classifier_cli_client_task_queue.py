@@ -12,18 +12,20 @@ import uuid
 from typing import Self
 
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 from pydantic import ValidationError
 
 from common.iris_dto import InvalidMeasurement, Measurement, Result, Task, validate
 from common.kafka_clients import (
-    ANSWER_SECONDS,
     DEADLINE_HEADER,
     RESULTS,
     TASKS,
     Connection,
     assign_at_end,
+    base_config,
     connect,
     create_topics,
+    edges,
     partition_count,
     producer_config,
     reader_config,
@@ -31,6 +33,8 @@ from common.kafka_clients import (
 from common.result_store import ResultStore
 from common.settings import load_settings
 from common.terminal import ArgumentParser, read_lines, run, show
+
+TOO_LATE = "deadline-passed"  # a worker's error for a task that nobody waits for any more
 
 
 class NoAnswer(Exception):
@@ -41,12 +45,17 @@ class TaskClient:
     """Sends tasks and finds their results."""
 
     def __init__(self, connection: Connection | None = None) -> None:
+        self._partitions = 0
+        self._admin = AdminClient(base_config(connection))
         self._producer = Producer(producer_config(connection))
         self._consumer = Consumer(reader_config(connection))
 
     def position(self) -> None:
-        """Start reading results here. Call it before sending: then no answer can be missed."""
-        assign_at_end(self._consumer, RESULTS)
+        """Start reading results here, unless it reads them already. Called before sending, no answer can be missed."""
+        partitions = partition_count(self._admin, RESULTS)
+        if partitions != self._partitions:  # the first time, and where partitions have been added
+            assign_at_end(self._consumer, RESULTS, self._admin)
+            self._partitions = partitions
 
     def predict(self, measurement: Measurement, task_id: str, timeout_seconds: float) -> Result:
         """Send a task and wait for the result that carries its id.
@@ -61,7 +70,7 @@ class TaskClient:
         while (left := deadline - time.monotonic()) > 0:
             self._producer.poll(0)
             result = to_result(self._consumer.poll(min(left, 0.5)), task_id)
-            if result:
+            if result and not (result.error and result.error.code == TOO_LATE):  # of an earlier try with this id
                 return result
         self._producer.purge()
         raise NoAnswer(
@@ -69,25 +78,32 @@ class TaskClient:
         )
 
     def find(self, task_id: str) -> Result | None:
-        """Return the answer that exists already: in the persister's store, or else in the topic `results`."""
+        """Return the answer that exists already, in the persister's store or else in the topic `results`.
+
+        A prediction is preferred to an error, which may be of an earlier try with the same id.
+        """
+        found = None
         database = load_settings().database
         if database.exists():
             with ResultStore(database) as store:
                 value = store.find(task_id)
-            if value:
-                return Result.model_validate_json(value)
-        for number in range(partition_count(self._consumer, RESULTS)):
-            low, high = self._consumer.get_watermark_offsets(TopicPartition(RESULTS, number), timeout=ANSWER_SECONDS)
+            found = Result.model_validate_json(value) if value else None
+            if found and found.y:
+                return found
+        numbers = range(partition_count(self._admin, RESULTS))
+        for number, (low, high) in edges(self._admin, RESULTS, numbers).items():
             self._consumer.assign([TopicPartition(RESULTS, number, low)])
             while low < high:
                 message = self._consumer.poll(1.0)
                 if message is None:
                     break  # the rest are transaction markers, which are no messages
                 result = to_result(message, task_id)
-                if result:
+                if result and result.y:
                     return result
+                found = result or found
                 low = (message.offset() or 0) + 1
-        return None
+        self._partitions = 0  # it no longer reads where position() has left it
+        return found
 
     def close(self) -> None:
         """Close both connections."""

@@ -48,10 +48,11 @@ def main(argv: list[str] | None = None) -> int:
 
     model = load_model()  # 1. load the model
     stop, connection = Stop(), Connection()
-    create_topics(connect())
+    admin = connect()
+    create_topics(admin)
     slot, _lock = take_slot(args.slot)
-    consumer = Consumer(consumer_config(GROUP, connection))
-    intake, tally = Intake(consumer, args.max_batch, stop), Tally(slot)
+    consumer = Consumer(consumer_config(GROUP, connection) | {"client.id": f"worker-{slot}"})
+    intake, tally = Intake(consumer, admin, args.max_batch, stop), Tally(slot)
     if args.delivery == "exactly-once":
         delivery = ExactlyOnce(consumer, stop, connection, f"{GROUP}-{slot}")
     else:
@@ -64,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
 
     def revoked(consumer: Consumer, partitions: list[TopicPartition]) -> None:
         try:
-            delivery.finish()
+            intake.done(delivery.finish())
             intake.revoked(partitions, in_order=True)
         except TakeAgainError:
             intake.revoked(partitions, in_order=False)
@@ -81,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
             messages = intake.take(0 if delivery.pending else POLL_SECONDS)  # 2. read input: take
             try:
                 replies = protection.handle(messages)  # handle
-                delivery.finish()  # the batch before this one: wait until it is delivered, and only then commit it
+                intake.done(delivery.finish())  # the batch before: wait for its delivery, only then commit it
                 if messages:
                     delivery.deliver(replies, intake.offsets(messages))  # deliver; committed at the next finish()
                     tally.count(messages)
@@ -89,10 +90,10 @@ def main(argv: list[str] | None = None) -> int:
                     tally.show()
                     connection.check(consumer)
                 if intake.suspicions:  # after a crash: nothing new before this is done and committed
-                    delivery.finish(sure=True)
+                    intake.done(delivery.finish(sure=True))
             except TakeAgainError:
                 intake.rewind()
-        delivery.finish(sure=True)
+        intake.done(delivery.finish(sure=True))
     except (HandBack, TakeAgainError):
         pass  # not committed: another worker does it again
     finally:

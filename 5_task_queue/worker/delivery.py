@@ -45,12 +45,15 @@ class Delivery(Protocol):
     def deliver(self, replies: Replies, offsets: list[TopicPartition]) -> None:
         """Send replies on their way; the offsets are to be committed once they have arrived."""
 
-    def finish(self, *, sure: bool = False) -> None:
+    def finish(self, *, sure: bool = False) -> list[TopicPartition]:
         """Wait until what was sent on its way has arrived, and commit it; `sure`: wait for the commit's answer as well.
+
+        Returns: the offsets committed, none where nothing was on its way.
 
         Raises:
             TakeAgainError: it has not arrived, or is not committed.
         """
+        ...
 
 
 class AtLeastOnce:
@@ -68,10 +71,10 @@ class AtLeastOnce:
         produce(self._producer, replies)
         self._offsets, self.pending = offsets, True
 
-    def finish(self, *, sure: bool = False) -> None:
+    def finish(self, *, sure: bool = False) -> list[TopicPartition]:
         """See Delivery."""
         if not self.pending:
-            return
+            return []
         self.pending = False
         if not deliver(self._producer, self._stop):
             raise TakeAgainError  # asked to end while Kafka is away: another worker does it again
@@ -82,6 +85,7 @@ class AtLeastOnce:
                 self._consumer.commit(offsets=self._offsets, asynchronous=True)
         except KafkaException:
             raise TakeAgainError from None  # the partitions are another worker's by now, or Kafka is away
+        return self._offsets
 
 
 class ExactlyOnce:
@@ -96,8 +100,9 @@ class ExactlyOnce:
         self._consumer, self._stop, self._connection = consumer, stop, connection
         self._id = transactional_id
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="transaction")
-        self._committing: Future[None] | None = None
+        self._committing: Future[list[TopicPartition]] | None = None
         self._producer: Producer | None = None
+        self._ready_producer()  # ends the transaction of a dead worker that had this slot: nobody waits for it
 
     def deliver(self, replies: Replies, offsets: list[TopicPartition]) -> None:
         """See Delivery. The commit runs in a thread while the next batch is being worked on."""
@@ -111,19 +116,20 @@ class ExactlyOnce:
         self._committing = self._thread.submit(self._commit, producer, offsets, member)
         self.pending = True
 
-    def finish(self, *, sure: bool = False) -> None:
+    def finish(self, *, sure: bool = False) -> list[TopicPartition]:
         """See Delivery."""
         if self._committing is None:
-            return
+            return []
         committing, self._committing, self.pending = self._committing, None, False
         try:
-            committing.result()
+            return committing.result()
         except KafkaException as error:
             raise self._abort(error) from None
 
-    def _commit(self, producer: Producer, offsets: list[TopicPartition], member: object) -> None:
+    def _commit(self, producer: Producer, offsets: list[TopicPartition], member: object) -> list[TopicPartition]:
         producer.send_offsets_to_transaction(offsets, member, TRANSACTION_SECONDS)
         producer.commit_transaction(TRANSACTION_SECONDS)
+        return offsets
 
     def _abort(self, error: KafkaException) -> TakeAgainError:
         """Undo the transaction. After a timeout nobody knows its state: then a new producer makes the broker end it."""

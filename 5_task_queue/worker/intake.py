@@ -16,8 +16,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
 
-from common.kafka_clients import ANSWER_SECONDS, TASKS, Stop, next_offsets, place
+from common.kafka_clients import ANSWER_SECONDS, TASKS, Stop, edges, next_offsets, place
 
 MAX_ATTEMPTS = 3  # crashes with the task alone in hand
 FEWER = 100  # after a crash with n tasks in hand, n / 100 are taken at a time
@@ -38,11 +39,11 @@ class Suspicion:
 class Intake:
     """Takes batches from the worker's partitions."""
 
-    def __init__(self, consumer: Consumer, max_batch: int, stop: Stop) -> None:
+    def __init__(self, consumer: Consumer, admin: AdminClient, max_batch: int, stop: Stop) -> None:
         self.max_batch = max_batch
         self.suspicions: dict[int, Suspicion] = {}
         self.seconds_per_task = 0.0  # measured
-        self._consumer, self._stop = consumer, stop
+        self._consumer, self._admin, self._stop = consumer, admin, stop
         self._rebalances = 0
         self._next: dict[int, int] = {}  # per partition that the worker holds: the offset behind what it has done
         self._behind = False  # what is in hand was not committed: go back first
@@ -58,9 +59,10 @@ class Intake:
         numbers = [where.partition for where in partitions]
         deadline = time.monotonic() + ASSIGN_SECONDS
         starts: list[TopicPartition] = []
-        while not starts and time.monotonic() < deadline and not self._stop.requested:
+        while len(starts) < len(numbers) and time.monotonic() < deadline and not self._stop.requested:
             try:
-                starts = [self._start(where) for where in self._committed(numbers)]
+                ends = edges(self._admin, TASKS, numbers)
+                starts = [self._start(where, *ends[where.partition]) for where in self._committed(numbers)]
             except KafkaException:  # a dead worker's transaction may still be open, or Kafka has gone away again
                 time.sleep(0.2)
         self._rebalances += 1
@@ -71,10 +73,9 @@ class Intake:
             self._consumer.commit(offsets=starts, asynchronous=False)
         self._pause_unsuspected()
 
-    def _start(self, committed: TopicPartition) -> TopicPartition:
+    def _start(self, committed: TopicPartition, low: int, high: int) -> TopicPartition:
         """Return where to begin in a partition and the mark to leave there; come to suspect it where one is found."""
         number = committed.partition
-        low, high = self._consumer.get_watermark_offsets(TopicPartition(TASKS, number), timeout=ANSWER_SECONDS)
         start = low if committed.offset == OFFSET_INVALID else max(committed.offset, low)
         mark = _read_mark(committed.metadata)
         if mark and start < high:
@@ -123,7 +124,6 @@ class Intake:
     def offsets(self, messages: list[Message]) -> list[TopicPartition]:
         """Return what to commit after these messages: per partition the next offset, with the mark for what follows."""
         ends = next_offsets(messages)
-        self._next.update(ends)
         for number, end in ends.items():
             suspicion = self.suspicions.get(number)
             if suspicion:
@@ -131,6 +131,10 @@ class Intake:
                 if end >= suspicion.until:
                     self._clear(number)
         return [TopicPartition(TASKS, number, end, metadata=self._mark(number)) for number, end in ends.items()]
+
+    def done(self, committed: list[TopicPartition]) -> None:
+        """Take note of what is delivered and committed: partitions are given back at these offsets, never behind."""
+        self._next.update({where.partition: where.offset for where in committed if where.partition in self._next})
 
     def attempts(self, message: Message) -> int:
         """Return how often a task has been started alone, this time included."""

@@ -1,0 +1,137 @@
+"""Stage 5's client: each gets its own results, in time or later, and never another's."""
+
+import json
+import re
+import uuid
+from collections.abc import Callable
+
+from common.iris_dto import EXPECTED, SPECIES
+from common.kafka_clients import DEADLINE_HEADER, RESULTS, TASKS
+from common.terminal import PROMPT
+from tests.helpers import CTRL_C, LINE, STOP_SECONDS, VIRGINICA, Program, X, headers_of, messages, produce, until
+
+WORKER = "5_task_queue.iris_classifier_task_queue_worker"
+CLIENT = "5_task_queue.iris_classifier_cli_client_task_queue"
+PERSISTER = "4_message_queue.iris_classifier_mq_persister"
+Start = Callable[..., Program]
+
+
+def test_each_client_gets_its_own_results_in_its_own_order(topics, program: Start, kafka_env: dict[str, str]):
+    servers = topics(partitions=3)
+    lines = {"setosa": LINE, "versicolor": "5.9 3.0 4.2 1.5", "virginica": VIRGINICA}
+    workers = [program(WORKER, env=kafka_env) for _ in range(2)]
+    asked = [[SPECIES[(i + number) % 3] for i in range(8)] for number in range(3)]
+    clients = [program(CLIENT, env=kafka_env, stdin="\n".join(lines[one] for one in wanted)) for wanted in asked]
+    for client, wanted in zip(clients, asked, strict=True):
+        assert client.wait() == 0
+        assert [line.split()[0] for line in client.output.splitlines()] == wanted
+        assert client.errors == ""
+    tasks = messages(servers, TASKS, 24)
+    ids = [json.loads(m.value() or b"")["task_id"] for m in tasks]
+    assert [(m.key() or b"").decode() for m in tasks] == ids
+    assert all(uuid.UUID(task_id).version == 4 for task_id in ids) and len(set(ids)) == 24
+    results = messages(servers, RESULTS, 24)
+    assert sorted((m.key() or b"").decode() for m in results) == sorted(ids)
+    assert all(worker.exit_code is None for worker in workers)
+
+
+def test_results_that_are_not_its_own_or_none_at_all_are_passed_over(topics, program: Start, kafka_env: dict[str, str]):
+    servers = topics(partitions=2)
+    one = program(CLIENT, env=kafka_env, terminal=True)
+    one.wait_for(PROMPT)
+    one.send_line(LINE)
+    (task,) = messages(servers, TASKS, 1)
+    task_id = json.loads(task.value() or b"")["task_id"]
+    assert int(headers_of(task)[DEADLINE_HEADER]) > 1e12  # milliseconds
+    y = {"iris_type": 2}
+    noise = [
+        *(None, b"", b"\xff", b"hi", task_id, f'"{task_id}"', b"x" * 1_000_000),
+        json.dumps({"task_id": str(uuid.uuid4()), "y": y}),
+        json.dumps({"task_id": task_id[:-1], "y": y}),
+        json.dumps({"task_id": None, "X": task_id, "y": y}),
+        json.dumps({"task_id": task_id}),
+        json.dumps({"task_id": task_id, "y": {"iris_type": "0"}}),
+        json.dumps({"X": X, "y": y}),  # stage 4's
+    ]
+    produce(servers, RESULTS, noise)
+    produce(servers, RESULTS, [json.dumps({"task_id": task_id, "y": {"iris_type": 1}, "more": 1})])
+    assert one.wait_for_line("iris type") == "iris type 1"
+    one.wait_for(PROMPT)
+
+    one.send_line(LINE)
+    second = json.loads(messages(servers, TASKS, 2)[-1].value() or b"")["task_id"]
+    tasks = {json.loads(m.value() or b"")["task_id"] for m in messages(servers, TASKS, 2)}
+    (second,) = tasks - {task_id}
+    produce(
+        servers, RESULTS, [json.dumps({"task_id": second, "error": {"code": "too-slow", "message": "It took long."}})]
+    )
+    assert one.wait_for_line("error: ") == "error: It took long."
+    one.wait_for(PROMPT)
+    one.send(CTRL_C)
+    assert one.wait(STOP_SECONDS) == 0
+    assert "iris type 2" not in one.output
+
+
+def test_a_task_that_no_worker_does_is_named_and_its_answer_is_found_later(
+    topics, program: Start, kafka_env: dict[str, str]
+):
+    servers = topics(partitions=2)
+    one = program(CLIENT, "--timeout", "0.5", env=kafka_env, stdin=f"{LINE}\nnothing\n")
+    assert one.wait() == 0
+    late, wrong = one.output.splitlines()
+    found = re.fullmatch(r"No answer within 0\.5 s\. Is a worker running\? Ask again with --task-id (\S+)", late)
+    assert found and uuid.UUID(found[1]).version == 4
+    assert wrong.endswith("got 1.")
+
+    # Still none: the same measurement can be sent again with the same id.
+    again = program(CLIENT, "--task-id", found[1], "--timeout", "30", env=kafka_env)
+    again.wait_for_line("No answer yet.")
+    worker = program(WORKER, env=kafka_env)
+    worker.wait_for_line("holds partitions")
+    again.send_line(LINE)
+    answer = again.wait_for_line("setosa (")
+    again.end_input()
+    assert again.wait() == 0
+
+    # From the topic.
+    for task_id, expected in [(found[1], answer), (str(uuid.uuid4()), "No answer yet.")]:
+        later = program(CLIENT, "--task-id", task_id, env=kafka_env, stdin="")
+        assert later.wait() == 0
+        assert later.output.startswith(expected)
+
+    # From the persister's store, when the topic has forgotten it.
+    persister = program(PERSISTER, env=kafka_env)
+    persister.wait_for_line("stored ")
+    persister.terminate()
+    worker.terminate()
+    assert persister.wait(STOP_SECONDS) == 0
+    assert worker.wait(STOP_SECONDS) == 0
+    topics(partitions=2)
+    stored = program(CLIENT, "--task-id", found[1], env=kafka_env)
+    assert stored.wait() == 0
+    assert (stored.output, stored.errors) == (answer + "\n", "")
+    assert servers
+
+
+def test_wrong_input_is_explained_and_not_sent(topics, program: Start, kafka_env: dict[str, str]):
+    topics()
+    lines = ["5.1 3.5 1.4", "5.1 3.5 1.4 -0.2", "5.1 1e999 1.4 0.2", "x" * 1_000_000, "q"]
+    one = program(CLIENT, env=kafka_env, stdin="\n".join(lines))
+    assert one.wait() == 0
+    assert one.output.splitlines() == [
+        "Expected 4 numbers (sepal_length, sepal_width, petal_length, petal_width in cm), got 3.",
+        f"petal_width: -0.2 is not {EXPECTED}.",
+        f"sepal_width: inf is not {EXPECTED}.",
+        "Expected 4 numbers (sepal_length, sepal_width, petal_length, petal_width in cm), got 1.",
+    ]
+    assert one.errors == ""
+
+
+def test_control_c_ends_the_wait_for_an_answer(topics, program: Start, kafka_env: dict[str, str]):
+    servers = topics()
+    one = program(CLIENT, env=kafka_env, terminal=True)
+    one.wait_for(PROMPT)
+    one.send_line(LINE)
+    until(lambda: messages(servers, TASKS, 1), what="sent")
+    one.send(CTRL_C)
+    assert one.wait(STOP_SECONDS) in (0, 130)

@@ -1,0 +1,20 @@
+"""schemathesis against both OpenAPI documents: what they say is what the services do, with no finding."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SECONDS = 240
+EXAMPLES = 15  # per operation
+
+
+@pytest.mark.parametrize("name", ["model_service", "door"])
+def test_the_document_and_the_service_agree(request: pytest.FixtureRequest, name: str, tmp_path: Path):
+    url = request.getfixturevalue(name).url
+    command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", "--seed", "1", "--no-color"]
+    command += ["--max-examples", str(EXAMPLES), "--generation-database", "none"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=SECONDS)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "No issues found" in result.stdout

@@ -194,7 +194,7 @@ def assign_at_end(consumer: Consumer, topic: str, admin: AdminClient | None = No
 
     A reader that merely subscribes at `latest` finds its position some time later, and misses what comes before.
     """
-    admin = admin or AdminClient(base_config())
+    admin = AdminClient(base_config()) if admin is None else admin  # a client with an empty queue is falsy
     ends = edges(admin, topic, range(partition_count(admin, topic)))
     consumer.assign([TopicPartition(topic, number, high) for number, (_, high) in ends.items()])
 

@@ -11,7 +11,8 @@ Both let the delivery of one batch run while the next one is being worked on: `d
 Source of the transactional loop: KIP-98 and KIP-447.
 """
 
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+from concurrent.futures import Future
 from typing import Protocol
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
@@ -19,6 +20,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from common.errors import ProgramError
 from common.kafka_clients import (
     DEAD_LETTER,
+    GRACE_SECONDS,
     RESULTS,
     Connection,
     Stop,
@@ -32,6 +34,8 @@ from .replies import Replies
 
 TRANSACTION_SECONDS = 10.0  # a slot that never comes back holds up readers for this long at most
 
+Offsets = list[TopicPartition]
+
 
 class TakeAgainError(Exception):
     """What is in hand will not be committed: go back to the committed offsets and take it again."""
@@ -42,10 +46,10 @@ class Delivery(Protocol):
 
     pending: bool  # something has been sent on its way and is not committed yet
 
-    def deliver(self, replies: Replies, offsets: list[TopicPartition]) -> None:
+    def deliver(self, replies: Replies, offsets: Offsets) -> None:
         """Send replies on their way; the offsets are to be committed once they have arrived."""
 
-    def finish(self, *, sure: bool = False) -> list[TopicPartition]:
+    def finish(self, *, sure: bool = False) -> Offsets:
         """Wait until what was sent on its way has arrived, and commit it; `sure`: wait for the commit's answer as well.
 
         Returns: the offsets committed, none where nothing was on its way.
@@ -62,16 +66,16 @@ class AtLeastOnce:
     def __init__(self, consumer: Consumer, stop: Stop, connection: Connection) -> None:
         self.pending = False
         self._consumer, self._stop = consumer, stop
-        self._offsets: list[TopicPartition] = []
+        self._offsets: Offsets = []
         never_give_up = {"message.timeout.ms": 0, "delivery.report.only.error": True}
         self._producer = Producer(producer_config(connection) | never_give_up | {"on_delivery": raise_undelivered})
 
-    def deliver(self, replies: Replies, offsets: list[TopicPartition]) -> None:
+    def deliver(self, replies: Replies, offsets: Offsets) -> None:
         """See Delivery."""
         produce(self._producer, replies)
         self._offsets, self.pending = offsets, True
 
-    def finish(self, *, sure: bool = False) -> list[TopicPartition]:
+    def finish(self, *, sure: bool = False) -> Offsets:
         """See Delivery."""
         if not self.pending:
             return []
@@ -99,12 +103,11 @@ class ExactlyOnce:
         self.pending = False
         self._consumer, self._stop, self._connection = consumer, stop, connection
         self._id = transactional_id
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="transaction")
-        self._committing: Future[list[TopicPartition]] | None = None
+        self._committing: Future[Offsets] | None = None
         self._producer: Producer | None = None
         self._ready_producer()  # ends the transaction of a dead worker that had this slot: nobody waits for it
 
-    def deliver(self, replies: Replies, offsets: list[TopicPartition]) -> None:
+    def deliver(self, replies: Replies, offsets: Offsets) -> None:
         """See Delivery. The commit runs in a thread while the next batch is being worked on."""
         try:
             producer = self._ready_producer()
@@ -113,23 +116,31 @@ class ExactlyOnce:
         except KafkaException as error:
             raise self._abort(error) from None
         member = self._consumer.consumer_group_metadata()  # fresh: Kafka refuses what a former member sends
-        self._committing = self._thread.submit(self._commit, producer, offsets, member)
+        self._committing = Future()
+        threading.Thread(target=self._commit, args=(producer, offsets, member, self._committing), daemon=True).start()
         self.pending = True
 
-    def finish(self, *, sure: bool = False) -> list[TopicPartition]:
+    def finish(self, *, sure: bool = False) -> Offsets:
         """See Delivery."""
         if self._committing is None:
             return []
         committing, self._committing, self.pending = self._committing, None, False
-        try:
-            return committing.result()
-        except KafkaException as error:
-            raise self._abort(error) from None
+        while True:
+            try:
+                return committing.result(timeout=0.2)
+            except TimeoutError:
+                if self._stop.requested and self._stop.seconds_since() > GRACE_SECONDS:
+                    raise TakeAgainError from None  # Kafka is away: whoever has the slot next ends the transaction
+            except KafkaException as error:
+                raise self._abort(error) from None
 
-    def _commit(self, producer: Producer, offsets: list[TopicPartition], member: object) -> list[TopicPartition]:
-        producer.send_offsets_to_transaction(offsets, member, TRANSACTION_SECONDS)
-        producer.commit_transaction(TRANSACTION_SECONDS)
-        return offsets
+    def _commit(self, producer: Producer, offsets: Offsets, member: object, committing: "Future[Offsets]") -> None:
+        try:
+            producer.send_offsets_to_transaction(offsets, member, TRANSACTION_SECONDS)
+            producer.commit_transaction(TRANSACTION_SECONDS)
+            committing.set_result(offsets)
+        except KafkaException as error:
+            committing.set_exception(error)
 
     def _abort(self, error: KafkaException) -> TakeAgainError:
         """Undo the transaction. After a timeout nobody knows its state: then a new producer makes the broker end it."""
@@ -144,17 +155,18 @@ class ExactlyOnce:
 
     def _ready_producer(self) -> Producer:
         """Return the producer, a new one where the last one could not go on."""
-        while self._producer is None:
+        if self._producer is None:
             timeouts = {"message.timeout.ms": 8000, "transaction.timeout.ms": int(TRANSACTION_SECONDS * 1000)}
             producer = Producer(producer_config(self._connection) | timeouts | {"transactional.id": self._id})
-            try:
-                producer.init_transactions(TRANSACTION_SECONDS)
-                self._producer = producer
-            except KafkaException as error:
-                if self._stop.requested:
-                    raise TakeAgainError from None
-                if not error.args[0].retriable():
-                    raise ProgramError(f"No transactions on this Kafka: {error.args[0].str()}.") from None
+            while self._producer is None:
+                try:
+                    producer.init_transactions(1.0)
+                    self._producer = producer
+                except KafkaException as error:
+                    if self._stop.requested:
+                        raise TakeAgainError from None
+                    if not error.args[0].retriable():
+                        raise ProgramError(f"No transactions on this Kafka: {error.args[0].str()}.") from None
         return self._producer
 
 

@@ -24,8 +24,9 @@ from common.kafka_clients import (
     create_topics,
     producer_config,
     reader_config,
+    run_with_kafka,
 )
-from common.terminal import PROMPT, ArgumentParser, read_lines, run, show
+from common.terminal import PROMPT, ArgumentParser, read_lines, show
 
 DELIVERY_SECONDS = 10.0
 
@@ -105,4 +106,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_with_kafka(main)

@@ -12,11 +12,11 @@ Run: python -m 4_message_queue.iris_classifier_mq_persister
 
 import sqlite3
 
-from common.kafka_clients import Connection, Stop, connect, create_topics
+from common.kafka_clients import Connection, Stop, connect, create_topics, run_with_kafka
 from common.persister import Persister, results_consumer
 from common.result_store import ResultStore
 from common.settings import load_settings
-from common.terminal import ArgumentParser, run
+from common.terminal import ArgumentParser
 
 GROUP = "iris-persisters"
 
@@ -62,4 +62,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_with_kafka(main)

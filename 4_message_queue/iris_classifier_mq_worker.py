@@ -30,8 +30,9 @@ from common.kafka_clients import (
     partition_count,
     producer_config,
     raise_undelivered,
+    run_with_kafka,
 )
-from common.terminal import ArgumentParser, run
+from common.terminal import ArgumentParser
 
 GROUP = "iris-mq-workers"
 POLL_SECONDS = 0.5
@@ -102,4 +103,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_with_kafka(main)

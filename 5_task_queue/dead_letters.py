@@ -27,8 +27,9 @@ from common.kafka_clients import (
     place,
     producer_config,
     reader_config,
+    run_with_kafka,
 )
-from common.terminal import ArgumentParser, run
+from common.terminal import ArgumentParser
 
 PREFIX = "dead-letter-"  # of the headers that a worker put in front
 READ_SECONDS = 10.0  # longest wait for the next message of the topic
@@ -249,4 +250,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_with_kafka(main)

@@ -29,10 +29,11 @@ from common.kafka_clients import (
     partition_count,
     producer_config,
     reader_config,
+    run_with_kafka,
 )
 from common.result_store import ResultStore
 from common.settings import load_settings
-from common.terminal import ArgumentParser, read_lines, run, show
+from common.terminal import ArgumentParser, read_lines, show
 
 TOO_LATE = "deadline-passed"  # a worker's error for a task that nobody waits for any more
 
@@ -170,4 +171,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_with_kafka(main)

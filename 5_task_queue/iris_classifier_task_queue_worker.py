@@ -11,8 +11,8 @@ Run: python -m 5_task_queue.iris_classifier_task_queue_worker
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from common.iris_model import IrisModel, load_model
-from common.kafka_clients import TASKS, Connection, Stop, connect, consumer_config, create_topics
-from common.terminal import ArgumentParser, run
+from common.kafka_clients import TASKS, Connection, Stop, connect, consumer_config, create_topics, run_with_kafka
+from common.terminal import ArgumentParser
 
 from .worker.codec import decode, encode_batch, to_array
 from .worker.delivery import AtLeastOnce, ExactlyOnce, TakeAgainError
@@ -103,4 +103,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_with_kafka(main)

@@ -7,8 +7,8 @@ Unlike stage 4, whose programs create topics with one partition:
 Run: python -m 5_task_queue.kafka_setup --partitions 4
 """
 
-from common.kafka_clients import DEAD_LETTER, RESULTS, TASKS, connect, create_topics, partition_count
-from common.terminal import ArgumentParser, run
+from common.kafka_clients import DEAD_LETTER, RESULTS, TASKS, connect, create_topics, partition_count, run_with_kafka
+from common.terminal import ArgumentParser
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -30,4 +30,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_with_kafka(main)

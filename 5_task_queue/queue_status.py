@@ -17,8 +17,8 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaExcep
 from confluent_kafka.admin import AdminClient, OffsetSpec  # pyright: ignore[reportPrivateImportUsage]
 
 from common.errors import ProgramError
-from common.kafka_clients import ANSWER_SECONDS, TASKS, connect, partition_count
-from common.terminal import ArgumentParser, run
+from common.kafka_clients import ANSWER_SECONDS, TASKS, connect, partition_count, run_with_kafka
+from common.terminal import ArgumentParser
 
 from .iris_classifier_task_queue_worker import GROUP
 
@@ -148,4 +148,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_with_kafka(main)

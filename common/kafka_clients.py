@@ -1,12 +1,12 @@
 """What the Kafka programs of stages 4 and 5 share: names, connections, topics, dead letters, stopping."""
 
+import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable
-from types import FrameType
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import (
@@ -18,6 +18,7 @@ from confluent_kafka.admin import (
 
 from common.errors import ProgramError
 from common.settings import load_settings
+from common.terminal import run
 
 TASKS = "tasks"
 RESULTS = "results"
@@ -26,6 +27,7 @@ DEADLINE_HEADER = "deadline-ms"  # on a task: Unix time in milliseconds after wh
 
 ANSWER_SECONDS = 5.0  # longest wait for a broker's answer at the start
 GRACE_SECONDS = 2.0  # after a request to end: longest wait for what is in hand
+HARD_STOP_SECONDS = 2.7  # after a request to end: the program is gone
 ADMIN_SECONDS = 30.0  # longest wait for the broker to make a topic
 MESSAGE_MAX_BYTES = 1_048_588  # Kafka's own default, for tasks and results
 DEAD_LETTER_MAX_BYTES = MESSAGE_MAX_BYTES + 64 * 1024  # the largest message fits in with its headers
@@ -249,18 +251,32 @@ def raise_undelivered(error: KafkaError | None, message: Message) -> None:
 
 
 class Stop:
-    """Set by SIGTERM or Ctrl-C: `while not stop.requested:` ends its round and leaves."""
+    """Set by SIGTERM or Ctrl-C: `while not stop.requested:` ends its round and leaves.
+
+    A thread of its own takes the signal, as the main thread may be inside the client library, which can wait for a
+    broker that is away for a minute. A program that has not ended by itself after HARD_STOP_SECONDS is ended as by a
+    crash: what it had in hand is not committed, and so not lost.
+    """
 
     def __init__(self, signals: Iterable[signal.Signals] = (signal.SIGINT, signal.SIGTERM)) -> None:
         self._event = threading.Event()
         self._since = 0.0
-        for number in signals:
-            signal.signal(number, self._request)
+        numbers = set(signals)
+        for number in numbers:
+            signal.signal(number, lambda *_: None)
+        read, write = os.pipe()
+        os.set_blocking(write, False)
+        signal.set_wakeup_fd(write, warn_on_full_buffer=False)  # the interpreter writes each signal's number there
+        threading.Thread(target=self._listen, args=(read, numbers), daemon=True).start()
 
-    def _request(self, number: int, frame: FrameType | None) -> None:
-        if not self.requested:
-            self._since = time.monotonic()
+    def _listen(self, read: int, numbers: set[signal.Signals]) -> None:
+        while os.read(read, 1)[0] not in numbers:
+            pass
+        self._since = time.monotonic()
         self._event.set()
+        time.sleep(HARD_STOP_SECONDS)
+        print("Kafka does not answer. Ended without waiting for it; nothing is lost.", file=sys.stderr, flush=True)
+        os._exit(1)
 
     def seconds_since(self) -> float:
         """Return how long ago the program was asked to end, in seconds."""
@@ -274,3 +290,15 @@ class Stop:
     def wait(self, seconds: float) -> bool:
         """Wait, at most this long; tell whether the program has been asked to end."""
         return self._event.wait(seconds)
+
+
+def run_with_kafka(main: Callable[[], int]) -> NoReturn:
+    """Run a program's main() as `run` does; a failure of Kafka that nobody has dealt with is one line, too."""
+
+    def guarded() -> int:
+        try:
+            return main()
+        except KafkaException as error:
+            raise ProgramError(f"Kafka does not answer as it should: {error.args[0].str()}.") from None
+
+    run(guarded)

@@ -14,10 +14,10 @@ from collections.abc import Iterable
 from typing import Any, Self
 
 from common.errors import ProgramError
-from common.kafka_clients import Connection, Stop, connect, create_topics
+from common.kafka_clients import Connection, Stop, connect, create_topics, run_with_kafka
 from common.persister import Persister, results_consumer
 from common.result_store import PositionMovedError, Row, Span
-from common.terminal import ArgumentParser, run
+from common.terminal import ArgumentParser
 
 try:
     import psycopg
@@ -181,4 +181,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_with_kafka(main)

@@ -21,8 +21,8 @@ from confluent_kafka.admin import AdminClient, NewTopic  # pyright: ignore[repor
 
 from common.errors import ProgramError
 from common.iris_dto import Measurement, Task
-from common.kafka_clients import ADMIN_SECONDS, Config, connect, create_topics, producer_config
-from common.terminal import ArgumentParser, run
+from common.kafka_clients import ADMIN_SECONDS, Config, connect, create_topics, producer_config, run_with_kafka
+from common.terminal import ArgumentParser
 
 WORKERS = 4
 WAIT_SECONDS = 60.0
@@ -140,4 +140,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_with_kafka(main)

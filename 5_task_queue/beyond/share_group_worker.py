@@ -39,8 +39,9 @@ from common.kafka_clients import (
     deliver,
     producer_config,
     raise_undelivered,
+    run_with_kafka,
 )
-from common.terminal import ArgumentParser, run
+from common.terminal import ArgumentParser
 
 from ..iris_classifier_task_queue_worker import handle
 from ..worker.codec import task_id_of
@@ -180,4 +181,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_with_kafka(main)

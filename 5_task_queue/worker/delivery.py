@@ -13,9 +13,10 @@ Source of the transactional loop: KIP-98 and KIP-447.
 
 import threading
 from concurrent.futures import Future
-from typing import Protocol
+from contextlib import suppress
+from typing import Any, Protocol
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from common.errors import ProgramError
 from common.kafka_clients import (
@@ -105,7 +106,8 @@ class ExactlyOnce:
         self._id = transactional_id
         self._committing: Future[Offsets] | None = None
         self._producer: Producer | None = None
-        self._ready_producer()  # ends the transaction of a dead worker that had this slot: nobody waits for it
+        with suppress(TakeAgainError):  # asked to end already
+            self._ready_producer()  # ends the transaction of a dead worker that had this slot: nobody waits for it
 
     def deliver(self, replies: Replies, offsets: Offsets) -> None:
         """See Delivery. The commit runs in a thread while the next batch is being worked on."""
@@ -172,9 +174,13 @@ class ExactlyOnce:
 
 def produce(producer: Producer, replies: Replies) -> None:
     """Put replies into the producer's queue, all results in one call; they leave in the background."""
-    waiting: list[dict[str, object]] = [{"key": task_id, "value": value} for task_id, value in replies.results]
+    waiting: list[dict[str, Any]] = [{"key": task_id, "value": value} for task_id, value in replies.results]
     while producer.produce_batch(RESULTS, waiting) < len(waiting):  # the queue is full
-        waiting = [{"key": m["key"], "value": m["value"]} for m in waiting if "_error" in m]
+        failed = [m for m in waiting if "_error" in m]
+        for m in failed:
+            if m["_error"].code() != KafkaError._QUEUE_FULL:  # this producer can do no more: another has its id
+                raise KafkaException(m["_error"])
+        waiting = [{"key": m["key"], "value": m["value"]} for m in failed]
         producer.poll(0.1)
     for letter in replies.dead_letters:
         message = letter.message

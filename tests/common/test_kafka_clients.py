@@ -143,7 +143,8 @@ def test_a_connection_says_once_that_kafka_is_away_and_once_that_it_is_back(caps
     assert capsys.readouterr() == ("", "Kafka is back.\n")
 
 
-def test_a_stop_is_set_by_a_signal():
+def test_a_stop_is_set_by_a_signal(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("common.kafka_clients.HARD_STOP_SECONDS", 3600)  # this program is not to end
     before = signal.getsignal(signal.SIGUSR1)
     try:
         stop = Stop(signals=[signal.SIGUSR1])
@@ -153,3 +154,4 @@ def test_a_stop_is_set_by_a_signal():
         assert 0 <= stop.seconds_since() < WAIT_SECONDS
     finally:
         signal.signal(signal.SIGUSR1, before)
+        signal.set_wakeup_fd(-1)

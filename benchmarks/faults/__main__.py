@@ -1,0 +1,92 @@
+"""Tries each fault in both delivery modes; prints what was lost and what was doubled. Exit code 1: a bar is missed.
+
+Run: python -m benchmarks.faults --quick
+     python -m benchmarks.faults --fault zombie --delivery exactly-once --seed 7
+     python -m benchmarks.faults --json benchmarks/results/faults.json
+     python -m benchmarks.faults --render
+"""
+
+import argparse
+import itertools
+import sys
+import traceback
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from benchmarks.faults import table
+from benchmarks.faults.catalogue import FAULTS
+from benchmarks.faults.outcome import Outcome
+from benchmarks.faults.rig import Rig
+from benchmarks.harness import machine
+from common.iris_model import load_model
+from common.terminal import run
+
+MODES = ("at-least-once", "exactly-once")
+LANES = 3
+
+
+def try_in_turn(jobs: Iterable[Outcome], quick: bool, logs: Path | None) -> list[Outcome]:
+    """Try faults one after the other; neighbours that need the same Kafka share it, unless something went wrong."""
+    done = []
+    for (brokers, partitions), group in itertools.groupby(jobs, lambda job: _kafka(job.fault)):
+        waiting = list(group)
+        while waiting:
+            with Rig(brokers, partitions) as rig:
+                while waiting:
+                    outcome = waiting.pop(0)
+                    fault = FAULTS[outcome.fault]
+                    try:
+                        fault.trial(rig, outcome, fault.quick or 3 if quick else fault.full)
+                    except Exception as error:
+                        traceback.print_exc()
+                        outcome.problems.append(f"{type(error).__name__}: {error}")
+                    print(table.line(outcome), flush=True)
+                    done.append(outcome)
+                    if outcome.missed():
+                        if logs:
+                            table.keep_logs(rig.folder, logs / f"{outcome.fault}-{outcome.delivery}")
+                        break
+    return done
+
+
+def _kafka(name: str) -> tuple[int, int]:
+    return FAULTS[name].brokers, FAULTS[name].partitions
+
+
+def main() -> int:
+    """Try, print, write; or render what was written."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="each fault once or a few times, three at the same time")
+    parser.add_argument("--fault", nargs="+", metavar="NAME", choices=FAULTS, help=", ".join(FAULTS))
+    parser.add_argument("--delivery", choices=MODES, help="only this mode")
+    parser.add_argument("--seed", type=int, default=1, help="of the dice (default: 1)")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write the figures here")
+    parser.add_argument("--logs", type=Path, metavar="FOLDER", help="keep what programs printed where a bar is missed")
+    parser.add_argument(
+        "--render", action="store_true", help="write the table of the last figures into stage 5's README"
+    )
+    args = parser.parse_args()
+    if args.render:
+        return table.render()
+    load_model()
+    names = args.fault or [name for name in FAULTS if FAULTS[name].quick or not args.quick]
+    modes = [args.delivery] if args.delivery else MODES
+    jobs = [Outcome(name, mode, args.seed) for name in sorted(names, key=_kafka) for mode in modes]
+    print(table.HEAD, flush=True)
+    if args.quick:
+        lanes = [[job for job in jobs if FAULTS[job.fault].lane == lane] for lane in range(LANES)]
+        with ThreadPoolExecutor(LANES) as pool:
+            done = list(itertools.chain(*pool.map(lambda lane: try_in_turn(lane, True, args.logs), lanes)))
+    else:
+        done = try_in_turn(jobs, False, args.logs)
+    if args.json:
+        command = "python -m benchmarks.faults " + " ".join(a for a in sys.argv[1:] if a != str(args.json))
+        table.write(args.json, done, command.replace(" --json", "").strip(), machine())
+    missed = [f"{job.fault}, {job.delivery}: {line}" for job in done for line in job.missed()]
+    print("\n".join(["", *missed] if missed else ["", "Every bar is met."]))
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    run(main)

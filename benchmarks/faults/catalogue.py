@@ -1,0 +1,52 @@
+"""All faults by name: what happens, on which Kafka, how often."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from benchmarks.faults import broker_faults as b
+from benchmarks.faults import client_faults as c
+from benchmarks.faults import message_faults as m
+from benchmarks.faults import persister_faults as p
+from benchmarks.faults import worker_faults as w
+from benchmarks.faults.fault_worker import POINTS
+from benchmarks.faults.outcome import Outcome
+from benchmarks.faults.rig import Rig
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One row of the table."""
+
+    text: str
+    trial: Callable[[Rig, Outcome, int], Outcome]
+    quick: int  # how often, in quick mode; 0: not there, another fault stands for it
+    full: int
+    brokers: int = 1
+    partitions: int = 6
+    lane: int = 0  # quick mode tries faults of different lanes at the same time
+
+
+FAULTS = {
+    **{
+        f"kill-{point}": Fault(f"worker SIGKILL {point}", partial(w.killed_at, points=(point,)), 0, 20)
+        for point in POINTS
+    },
+    "kill-anywhere": Fault("worker SIGKILL at these five points, mixed", w.killed_at, 5, 20),
+    "kill-one": Fault("one of three workers SIGKILLed from outside", w.one_killed, 1, 20),
+    "zombie": Fault("worker SIGSTOP for 9 s, then SIGCONT", w.frozen, 2, 20),
+    "sigterm": Fault("worker SIGTERM", w.asked_to_leave, 3, 20),
+    "crash-loop": Fault("every worker killed within 2 s of its start", w.crash_loop, 6, 40),
+    "broker-killed": Fault("the only broker SIGKILLed and started again", b.single, 1, 20, lane=2),
+    "persister-killed": Fault("three persisters, SIGKILL at their five points", p.killed, 5, 100, lane=1),
+    "disk-full": Fault("disk full for the persister", p.disk_full, 1, 20, lane=1),
+    "topic-recreated": Fault("`results` deleted and made anew", p.topic_recreated, 2, 20, lane=1),
+    "poison": Fault("a task that kills its worker", m.poison, 1, 5, lane=1),
+    "no-tasks": Fault("undecodable, invalid and oversize messages", m.no_tasks, 2, 20, lane=1),
+    "duplicates": Fault("each task submitted twice", m.duplicates, 4, 20, lane=1),
+    "fresh-clients": Fault("requests from fresh clients", c.fresh, 200, 10_000, lane=1),
+    "storm": Fault("storm: 8 workers, 32 partitions", w.storm, 8, 20, 1, 32, 2),
+    "one-of-three": Fault("one of three brokers SIGKILLed", b.one_of_three, 1, 20, 3, 6, 2),
+    "rolling": Fault("each of three brokers SIGKILLed in turn", b.rolling, 1, 7, 3, 6, 2),
+    "coordinator-down": Fault("coordinator SIGKILLed in a commit", b.coordinator_down, 1, 20, 3, 6, 2),
+}

@@ -1,0 +1,116 @@
+"""A Kafka of its own for a few trials, with its topics and a temporary folder."""
+
+import contextlib
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic  # pyright: ignore[reportPrivateImportUsage]
+
+from common.embedded_kafka import EmbeddedKafka
+from common.kafka_clients import (
+    RESULTS,
+    TASKS,
+    base_config,
+    create_topics,
+    edges,
+    new_topic,
+    reader_config,
+)
+
+
+class Rig:
+    """The broker or the cluster; leaves nothing behind."""
+
+    def __init__(self, brokers: int, partitions: int) -> None:
+        self.kafka, self.partitions = EmbeddedKafka(brokers), partitions
+        self.folder = Path()
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            self.folder = Path(tempfile.mkdtemp(prefix="faults-"))
+            stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            stack.enter_context(self.kafka)
+            self.servers = self.kafka.bootstrap_servers
+            self.admin = AdminClient(base_config() | {"bootstrap.servers": self.servers})
+            create_topics(self.admin, self.partitions)
+            wait(self._all_led, 30, "a leader for each partition")
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _all_led(self) -> bool:
+        """Tell whether the leaders of a new topic have taken up their work."""
+        try:
+            return all(len(edges(self.admin, topic, range(self.partitions))) > 0 for topic in (TASKS, RESULTS))
+        except KafkaException:
+            return False
+
+    def leader(self, topic: str, partition: int) -> int:
+        """Return the id of the broker that leads a partition."""
+        return self.admin.list_topics(topic, timeout=10).topics[topic].partitions[partition].leader
+
+    def partition_count(self, topic: str) -> int:
+        """Return how many partitions a topic has."""
+        return len(self.admin.list_topics(topic, timeout=10).topics[topic].partitions)
+
+    def all_in_sync(self) -> bool:
+        """Tell whether each partition of each topic has all its copies, and no copy is behind."""
+        try:
+            topics = self.admin.list_topics(timeout=5).topics.values()
+        except KafkaException:
+            return False
+        return all(len(p.isrs) == len(p.replicas) for topic in topics for p in topic.partitions.values())
+
+    def messages(self, topic: str) -> int:
+        """Return how many committed messages a topic of one partition has; nobody deletes from it."""
+        consumer = Consumer(reader_config() | {"bootstrap.servers": self.servers, "enable.partition.eof": True})
+        try:
+            consumer.assign([TopicPartition(topic, 0, 0)])
+            count, deadline = 0, time.monotonic() + 30
+            while time.monotonic() < deadline:
+                message = consumer.poll(1)
+                if message is None:
+                    continue
+                error = message.error()
+                if error and error.code() == KafkaError._PARTITION_EOF:
+                    return count
+                count += not error
+            raise TimeoutError(f"{topic} cannot be read to its end")
+        finally:
+            consumer.close()
+
+    def delete(self, topic: str) -> None:
+        """Delete a topic and wait until it is gone."""
+        self.admin.delete_topics([topic], operation_timeout=30)[topic].result(30)
+        wait(lambda: topic not in self.admin.list_topics(timeout=10).topics, 30, f"{topic} deleted")
+
+    def create(self, topic: str) -> None:
+        """Make a topic anew."""
+        deadline = time.monotonic() + 30
+        while True:
+            new: NewTopic = new_topic(topic, self.partitions)
+            try:
+                self.admin.create_topics([new], operation_timeout=30)[topic].result(30)
+                break
+            except KafkaException:  # the old one is still being deleted
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+        wait(self._all_led, 30, "a leader for each partition")
+        wait(lambda: set(edges(self.admin, topic, range(self.partitions)).values()) == {(0, 0)}, 30, f"{topic} empty")
+
+
+def wait(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Wait until a condition holds. Raises TimeoutError."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {seconds:g} s: {what}")
+        time.sleep(0.02)

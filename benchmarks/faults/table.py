@@ -1,0 +1,103 @@
+"""Outcomes as lines of a terminal, as JSON, and as a table in stage 5's README."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.faults.catalogue import FAULTS
+from benchmarks.faults.outcome import Outcome
+from common.errors import ProgramError
+from common.settings import ROOT
+
+README = ROOT / "5_task_queue" / "README.md"
+DATA = ROOT / "benchmarks" / "results" / "faults.json"
+BEGIN, END = "<!-- faults:begin -->", "<!-- faults:end -->"
+NOT_GUARANTEED = [
+    "| what is not guaranteed | why |",
+    "|---|---|",
+    "| one result per task message in at-least-once mode | a worker that dies between delivery and commit leaves a "
+    "batch that is done again; the second result is no second row, as the task id is the key |",
+    "| one execution per task, in either mode | work that was not committed is done again; "
+    "what a handler does outside Kafka is not undone |",
+    "| one result where one id is submitted twice | two messages are two tasks to Kafka; the store keeps one row |",
+    "| no late message of a transaction that a coordinator has ended | the client library does not speak the second "
+    "part of KIP-890 yet: readers stay idempotent by task id |",
+    "| these times on a hosted Kafka | its session timeout is 45 s and a dead broker is noticed after 9 s, unless it "
+    "is set as in `common/broker_settings.py` |",
+    "| results that were in a topic when somebody deleted it | they are gone if the persister had not stored them |",
+]
+
+HEAD = (
+    f"{'fault':<20} {'delivery':<14} {'times':>5} {'sent':>7} {'results':>7} {'lost':>5} {'rows+':>5} {'results+':>8} "
+    f"{'again':>6} {'still':>6} {'wait':>6} {'took':>6}  seconds"
+)
+
+
+def line(outcome: Outcome) -> str:
+    """Return an outcome as a line under HEAD, and what it missed."""
+    o = outcome
+    text = (
+        f"{o.fault:<20} {o.delivery:<14} {o.times:>5} {o.sent:>7} {o.results:>7} {o.lost:>5} {o.rows_doubled:>5} "
+        f"{o.results_doubled:>8} {o.executions_again:>6} {o.standstill:>6.1f} {o.longest_wait:>6.1f} {o.seconds:>6.0f}"
+    )
+    return "\n".join([text, *(f"    MISSED: {what}" for what in o.missed()), *(f"    {note}" for note in o.notes)])
+
+
+def write(path: Path, outcomes: list[Outcome], command: str, machine: dict[str, Any]) -> None:
+    """Write the figures, with the command and the machine."""
+    data = {"command": command, "machine": machine, "faults": [outcome.to_json() for outcome in outcomes]}
+    path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+
+
+def keep_logs(source: Path, target: Path) -> None:
+    """Copy what the programs have printed."""
+    for log in source.rglob("*.log"):
+        copy = target / log.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(log.read_bytes())
+
+
+def render(data: Path = DATA, readme: Path = README) -> int:
+    """Write the table between the markers in the README of stage 5.
+
+    Raises:
+        ProgramError: there are no figures yet, or no markers.
+    """
+    if not data.exists():
+        raise ProgramError(f"No figures yet: python -m benchmarks.faults --json {data.relative_to(ROOT)}")
+    text = readme.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise ProgramError(f"{readme.name} has no {BEGIN} ... {END}.")
+    table = markdown(json.loads(data.read_text(encoding="utf-8")))
+    readme.write_text(f"{before}{begin}\n{table}\n{end}{after}", encoding="utf-8")
+    return 0
+
+
+def markdown(data: dict[str, Any]) -> str:
+    """Return the figures as a Markdown table with what a reader needs to judge them."""
+    lines = [
+        "| fault | delivery | times | sent | results | lost | rows doubled | results doubled | executed again "
+        "| standstill, s | longest wait, s |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for f in data["faults"]:
+        text = FAULTS[f["fault"]].text if f["fault"] in FAULTS else f["fault"]
+        notes = "".join(f"; {note}" for note in f["notes"])
+        cells = [f"{text} (`{f['fault']}`{notes})", f["delivery"], f["times"], f["sent"], f["results"], f["lost"]]
+        cells += [f["rows_doubled"], f["results_doubled"], f["executions_again"]]
+        cells += [f"{f['standstill']:.1f}", f"{f['longest_wait']:.1f}"]
+        lines.append("| " + " | ".join(str(cell).replace("|", "/") for cell in cells) + " |")
+        lines += [f"| **missed:** {what} " + "|" * 10 for what in f["missed"]]
+    machine = data["machine"]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            *NOT_GUARANTEED,
+            "",
+            f"`{data['command']}`, {machine['date']}: {machine['cores']} cores, {machine['memory_gb']} GB, "
+            f"{machine['system']}, Python {machine['python']}, Kafka {machine['kafka']}.",
+        ]
+    )

@@ -1,0 +1,161 @@
+"""Tasks in, results out: a steady load in bursts, and an observer who notes when each result was first seen."""
+
+import json
+import random
+import threading
+import time
+import uuid
+from collections import Counter
+from typing import Any, Self
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
+from confluent_kafka.admin import AdminClient  # pyright: ignore[reportPrivateImportUsage]
+
+from common.kafka_clients import (
+    RESULTS,
+    TASKS,
+    assign_at_end,
+    base_config,
+    partition_count,
+    producer_config,
+    reader_config,
+)
+
+BURSTS_PER_SECOND = 4  # so that a worker finds batches of several sizes
+PLAIN_SHARE = 0.1  # results without a task id, as of stage 4, per task: nothing but its place tells one from another
+POSITION_SECONDS = 20.0  # longest wait until the end of `results` is known
+SENTINEL = b"end of the trial"
+
+
+class Load(threading.Thread):
+    """Sends tasks at a rate until it is told to stop, or `limit` of them."""
+
+    def __init__(self, servers: str, rate: float, rng: random.Random, limit: int | None = None) -> None:
+        super().__init__(daemon=True)
+        self.sent: dict[str, float] = {}  # task id: when it was sent, seconds on the monotonic clock
+        self.messages: Counter[str] = Counter()  # task id: messages
+        self.plain = 0  # results without an id, numbered from 0
+        self.plain_mark = uuid.uuid4().hex  # tells them from an earlier trial's
+        self.refused: list[str] = []
+        self._producer = Producer(
+            producer_config() | {"bootstrap.servers": servers, "message.timeout.ms": 0, "on_delivery": self._delivered}
+        )
+        self._rate, self._rng, self._limit = rate, rng, limit
+        self._stop_event = threading.Event()
+
+    def run(self) -> None:
+        """Send bursts."""
+        burst = max(1, int(self._rate / BURSTS_PER_SECOND))
+        due = time.monotonic()
+        while not self._stop_event.is_set() and (self._limit is None or len(self.sent) < self._limit):
+            count = burst if self._limit is None else min(burst, self._limit - len(self.sent))
+            self.send(count)
+            due = max(due + 1 / BURSTS_PER_SECOND, time.monotonic() - 1)
+            self._producer.poll(0)
+            self._stop_event.wait(max(0.0, due - time.monotonic()))
+
+    def send(self, count: int, copies: int = 1) -> None:
+        """Send so many tasks, each as so many messages."""
+        for _ in range(count):
+            X = [round(self._rng.uniform(low, high), 1) for low, high in ((4, 8), (2, 4.5), (1, 7), (0.1, 2.5))]
+            task_id = self.new_id()
+            for _ in range(copies):
+                self.task(task_id, X)
+            if self._rng.random() < PLAIN_SHARE:
+                value = json.dumps({"X": {self.plain_mark: self.plain}, "y": {"iris_type": 0}})
+                self._producer.produce(RESULTS, value, key=str(self.plain))
+                self.plain += 1
+
+    def new_id(self) -> str:
+        """Return a UUID4 out of the seeded dice."""
+        return str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
+
+    def task(self, task_id: str, X: list[float], **unknown: Any) -> None:
+        """Send one task message, perhaps with a field that nobody knows."""
+        names = ("sepal_length", "sepal_width", "petal_length", "petal_width")
+        self.raw(task_id, json.dumps({"task_id": task_id, "X": dict(zip(names, X, strict=True))} | unknown).encode())
+
+    def raw(self, key: str, value: bytes) -> None:
+        """Send bytes to `tasks`; whoever has the key as its id waits for an answer."""
+        self.sent.setdefault(key, time.monotonic())
+        self.messages[key] += 1
+        self._producer.produce(TASKS, value, key=key)
+
+    def stop(self, seconds: float = 60.0) -> None:
+        """End the load and wait until Kafka has all of it.
+
+        Raises:
+            TimeoutError: Kafka has not.
+        """
+        self._stop_event.set()
+        if self.is_alive():
+            self.join(seconds)
+        if self._producer.flush(seconds):
+            raise TimeoutError("Kafka does not take the load.")
+
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        if error:
+            self.refused.append(error.str())
+
+
+class Observer(threading.Thread):
+    """Reads committed results from the moment it was made."""
+
+    def __init__(self, servers: str) -> None:
+        super().__init__(daemon=True)
+        self.first: dict[str, float] = {}  # task id: when its first result was seen
+        self.count: Counter[str] = Counter()
+        self.errors: dict[str, str] = {}  # task id: the code of its error result
+        self.ended: set[int] = set()  # partitions in which the sentinel was seen
+        self._consumer = Consumer(reader_config() | {"bootstrap.servers": servers, "fetch.queue.backoff.ms": 10})
+        self._producer = Producer(producer_config() | {"bootstrap.servers": servers})
+        admin = AdminClient(base_config() | {"bootstrap.servers": servers})
+        deadline = time.monotonic() + POSITION_SECONDS
+        while True:
+            try:
+                assign_at_end(self._consumer, RESULTS, admin)
+                break
+            except KafkaException:  # a topic that was just made, or a connection that is just being made
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+        self.partitions = partition_count(admin, RESULTS)
+        self._stop_event = threading.Event()
+
+    def run(self) -> None:
+        """Read until the end."""
+        while not self._stop_event.is_set():
+            first = self._consumer.poll(0.1)
+            for message in [first, *self._consumer.consume(5000, 0)] if first is not None else []:
+                if not message.error():
+                    self._note(message)
+        self._consumer.close()
+
+    def _note(self, message: Message) -> None:
+        key, value = (message.key() or b"").decode("utf-8", "replace"), message.value() or b""
+        if value == SENTINEL:
+            self.ended.add(message.partition() or 0)
+        elif b'"task_id"' in value:
+            self.first.setdefault(key, time.monotonic())
+            self.count[key] += 1
+            if b'"error"' in value:
+                self.errors.setdefault(key, json.loads(value)["error"]["code"])
+
+    def send_sentinels(self) -> None:
+        """Write a last message into each partition: once it is seen, everything before it was seen."""
+        for number in range(self.partitions):
+            self._producer.produce(RESULTS, SENTINEL, key=b"end", partition=number)
+        self._producer.flush(30)
+
+    def stop(self) -> None:
+        """End reading."""
+        self._stop_event.set()
+        if self.is_alive():
+            self.join(10)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()

@@ -1,0 +1,92 @@
+"""The fault table's own command, in its quick mode, and the small functions behind its figures."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.faults import table
+from benchmarks.faults.broker_faults import java_hash
+from benchmarks.faults.catalogue import FAULTS
+from benchmarks.faults.fault_worker import EXECUTION
+from benchmarks.faults.kill_switch import KillSwitch
+from benchmarks.faults.outcome import Outcome, longest_gap
+from benchmarks.faults.trial import executions_again
+from common.settings import ROOT
+
+QUICK = [name for name, fault in FAULTS.items() if fault.quick]
+COMMAND_SECONDS = 900.0
+
+
+def _figures(folder: Path, delivery: str) -> dict[str, Any]:
+    path = folder / "faults.json"
+    command = [sys.executable, "-W", "error", "-m", "benchmarks.faults", "--quick", "--delivery", delivery]
+    done = subprocess.run([*command, "--json", str(path)], cwd=ROOT, timeout=COMMAND_SECONDS, check=False)
+    figures = {row["fault"]: row for row in json.loads(path.read_text(encoding="utf-8"))["faults"]}
+    assert done.returncode == (1 if any(row["missed"] for row in figures.values()) else 0)
+    return figures
+
+
+@pytest.fixture(scope="module")
+def at_least_once(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return _figures(tmp_path_factory.mktemp("faults"), "at-least-once")
+
+
+@pytest.fixture(scope="module")
+def exactly_once(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return _figures(tmp_path_factory.mktemp("faults"), "exactly-once")
+
+
+@pytest.mark.parametrize("fault", QUICK)
+def test_nothing_is_lost_and_no_row_is_doubled_at_least_once(fault: str, at_least_once: dict[str, Any]) -> None:
+    assert at_least_once[fault]["times"] > 0
+    assert at_least_once[fault]["missed"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", QUICK)
+def test_nothing_is_lost_and_nothing_is_doubled_exactly_once(fault: str, exactly_once: dict[str, Any]) -> None:
+    assert exactly_once[fault]["times"] > 0
+    assert exactly_once[fault]["missed"] == []
+
+
+def test_the_standstill_is_the_longest_time_without_a_result_after_the_fault() -> None:
+    assert longest_gap(2.0, [0.0, 1.9, 2.5, 4.5, 5.0]) == 2.0
+    assert longest_gap(2.0, [1.0]) == 0.0
+
+
+def test_doubled_results_are_missed_bars_in_exactly_once_mode_only() -> None:
+    assert Outcome("zombie", "exactly-once", 1, results_doubled=2).missed() == ["2 results doubled"]
+    assert Outcome("zombie", "at-least-once", 1, results_doubled=2).missed() == []
+    assert Outcome("zombie", "at-least-once", 1, lost=1, rows_doubled=3).missed() == ["1 lost", "3 rows doubled"]
+
+
+def test_the_switch_is_due_once_and_in_the_middle_of_a_batch() -> None:
+    switch = KillSwitch("after-produced", 12)
+    assert switch.due("after-poll") is None
+    assert [switch.due("after-produced", 5) for _ in range(4)] == [None, None, 1, None]
+
+
+def test_executions_beyond_the_first_are_counted_per_message(tmp_path: Path) -> None:
+    path = tmp_path / "executions"
+    path.write_bytes(b"".join(EXECUTION.pack(*place) for place in [(0, 1), (1, 1), (0, 1), (0, 1)]))
+    assert executions_again(path) == 2
+
+
+def test_a_coordinator_is_found_by_javas_hash() -> None:
+    assert java_hash("iris") == 3240979
+    assert java_hash("iris-task-queue-workers") >= 0
+
+
+def test_the_table_is_written_between_the_markers(tmp_path: Path) -> None:
+    data, readme = tmp_path / "faults.json", tmp_path / "README.md"
+    machine = {"date": "2026-11-21", "cores": 2, "memory_gb": 8, "system": "Linux", "python": "3.11", "kafka": "4.3.1"}
+    table.write(data, [Outcome("zombie", "exactly-once", 1, times=20, sent=100, results=100)], "the command", machine)
+    readme.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n", encoding="utf-8")
+    assert table.render(data, readme) == 0
+    text = readme.read_text(encoding="utf-8")
+    assert text.startswith(f"before\n{table.BEGIN}\n| fault |") and text.endswith(f"{table.END}\nafter\n")
+    assert "(`zombie`) | exactly-once | 20 | 100 | 100 | 0 |" in text and "old" not in text

@@ -19,7 +19,7 @@ down: ## end what `make up` has started
 
 test: .venv/.installed-test ## run the tests (under 15 minutes)
 	@$(BIN)/python -m tests.prepare
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow" --durations=25
 
 test-full: .venv/.installed-test ## run all tests, the long ones as well
 	@$(BIN)/python -m tests.prepare

@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     """Take, handle, deliver, commit, until Ctrl-C or SIGTERM."""
     parser = ArgumentParser(__doc__, "kafka_bootstrap_servers", "model_path", "simulated_cpu_seconds")
     parser.add_argument("--delivery", choices=["at-least-once", "exactly-once"], default="at-least-once")
-    parser.add_argument("--max-batch", type=int, default=5000, metavar="N", help="most tasks to take at once")
+    parser.add_argument("--max-batch", type=int, default=10_000, metavar="N", help="most tasks to take at once")
     parser.add_argument("--task-seconds", type=float, default=60.0, metavar="S", help="longest time for one task")
     parser.add_argument("--slot", type=int, metavar="N", help="this worker's number (default: the first free one)")
     args = parser.parse_args(argv)

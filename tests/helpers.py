@@ -25,6 +25,7 @@ TRACEBACK = "Traceback (most recent call last)"
 ON_A_TERMINAL = (
     "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
 )
+REACTION_SECONDS = 0.2  # a person's, from what is shown to Ctrl-C
 CTRL_C, CTRL_D = b"\x03", b"\x04"
 
 ROW = [5.1, 3.5, 1.4, 0.2]  # cm: a setosa
@@ -143,6 +144,8 @@ class Program:
     def send(self, data: bytes) -> None:
         """Type, or write into the pipe."""
         if self._screen is not None:
+            if data == CTRL_C:  # a signal between the prompt and the wait for input would wake nobody
+                time.sleep(REACTION_SECONDS)
             os.write(self._screen, data)
             return
         pipe: Any = self.process.stdin

@@ -6,7 +6,6 @@ from jgo.constants import default_maven_repo
 
 from common.kafka_jars import FETCH_SECONDS
 
-from .programs import Program
 from .walk import Walk, expect
 
 # A program of its own, so that Ctrl-C can end it while it waits for the network.
@@ -34,7 +33,7 @@ def fetch_jars(walk: Walk) -> None:
     """Make sure that Kafka's jars are on this machine, and show how much has come."""
     began, told = time.time(), time.monotonic()
     deadline = told + FETCH_SECONDS
-    program = walk.add(Program("Fetching Kafka's jars", ["-c", FETCH]))
+    program = walk.launch("Fetching Kafka's jars", ["-c", FETCH])
     with walk.screen.doing("looking for Kafka's jars") as update:
         while program.is_running() and time.monotonic() < deadline:
             program.wait(0.2)

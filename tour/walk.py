@@ -11,7 +11,7 @@ from typing import Self
 
 from common.embedded_kafka import EmbeddedKafka
 
-from .programs import Program, StepFailed, end_all
+from .programs import Program, StepFailed, end_all, uninterrupted
 from .screen import Screen
 
 FLOWER = "5.1 3.5 1.4 0.2"  # the one that travels through all stages, in cm
@@ -53,10 +53,11 @@ class Walk:
         """End all that still runs, and remove the folder."""
         self._on_exit.close()
 
-    def add(self, program: Program) -> Program:
-        """Take note of a program, to end it with the walk."""
-        self._programs.append(program)
-        return program
+    def launch(self, name: str, arguments: list[str], settings: dict[str, str] | None = None) -> Program:
+        """Start a program and take note of it, to end it with the walk."""
+        with uninterrupted():
+            self._programs.append(Program(name, arguments, settings))
+        return self._programs[-1]
 
     def start_kafka(self) -> str:
         """Start a Kafka of the walk's own on a free port; return its address."""
@@ -73,7 +74,7 @@ class Walk:
         settings = dict(words.pop(0).split("=", 1) for word in list(words) if re.match("[A-Z_]+=", word))
         arguments = words[1:] if words[0] == "python" else ["-m", *words]
         name = " ".join(words[:3] if words[0] == "python" else words[:1])
-        return self.add(Program(name, [*arguments, *shlex.split(more)], settings))
+        return self.launch(name, [*arguments, *shlex.split(more)], settings)
 
     def run(self, command: str, typed: Sequence[str] = ()) -> list[str]:
         """Run a command to its end, show what is typed and what comes out, and return that."""

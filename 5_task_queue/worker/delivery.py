@@ -14,9 +14,9 @@ Source of the transactional loop: KIP-98 and KIP-447.
 import threading
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Protocol
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from common.errors import ProgramError
 from common.kafka_clients import (
@@ -34,6 +34,8 @@ from common.kafka_clients import (
 from .replies import Replies
 
 TRANSACTION_SECONDS = 10.0  # a slot that never comes back holds up readers for this long at most
+# A batch of ours goes out in few requests. A lone result does not wait: flush() and the commit send at once.
+IN_BATCHES = {"linger.ms": 5, "batch.size": 1_000_000, "queue.buffering.max.messages": 1_000_000}
 
 Offsets = list[TopicPartition]
 
@@ -69,7 +71,8 @@ class AtLeastOnce:
         self._consumer, self._stop = consumer, stop
         self._offsets: Offsets = []
         never_give_up = {"message.timeout.ms": 0, "delivery.report.only.error": True}
-        self._producer = Producer(producer_config(connection) | never_give_up | {"on_delivery": raise_undelivered})
+        config = producer_config(connection) | IN_BATCHES | never_give_up
+        self._producer = Producer(config | {"on_delivery": raise_undelivered})
 
     def deliver(self, replies: Replies, offsets: Offsets) -> None:
         """See Delivery."""
@@ -159,7 +162,8 @@ class ExactlyOnce:
         """Return the producer, a new one where the last one could not go on."""
         if self._producer is None:
             timeouts = {"message.timeout.ms": 8000, "transaction.timeout.ms": int(TRANSACTION_SECONDS * 1000)}
-            producer = Producer(producer_config(self._connection) | timeouts | {"transactional.id": self._id})
+            config = producer_config(self._connection) | IN_BATCHES | timeouts
+            producer = Producer(config | {"transactional.id": self._id})
             while self._producer is None:
                 try:
                     producer.init_transactions(1.0)
@@ -173,15 +177,9 @@ class ExactlyOnce:
 
 
 def produce(producer: Producer, replies: Replies) -> None:
-    """Put replies into the producer's queue, all results in one call; they leave in the background."""
-    waiting: list[dict[str, Any]] = [{"key": task_id, "value": value} for task_id, value in replies.results]
-    while producer.produce_batch(RESULTS, waiting) < len(waiting):  # the queue is full
-        failed = [m for m in waiting if "_error" in m]
-        for m in failed:
-            if m["_error"].code() != KafkaError._QUEUE_FULL:  # this producer can do no more: another has its id
-                raise KafkaException(m["_error"])
-        waiting = [{"key": m["key"], "value": m["value"]} for m in failed]
-        producer.poll(0.1)
+    """Put replies into the producer's queue, which has room for several batches; they leave in the background."""
+    for task_id, value in replies.results:
+        producer.produce(RESULTS, value, task_id)
     for letter in replies.dead_letters:
         message = letter.message
         headers = dead_letter_headers(message, letter.reason, letter.attempts)

@@ -1,0 +1,205 @@
+"""Writes the measured tables into benchmarks/README.md, from the JSON files, and draws the plots anew.
+
+A table stands between `<!-- table NAME -->` and `<!-- end -->`; what is there is replaced.
+
+Run: python -m benchmarks.report            # write
+     python -m benchmarks.report --check    # only tell whether the README says what the JSON says
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.capacity import FORMULA, plans_of
+from benchmarks.harness import RESULTS_DIR, number
+
+README = Path(__file__).parent / "README.md"
+TABLE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+NOT_YET = "Not measured yet.\n"
+MILLION = 1_000_000
+
+Record = dict[str, Any]
+
+
+def markdown(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table in Markdown: numbers to the right."""
+    lines = [" | ".join(columns), " | ".join("---" if i == 0 else "---:" for i in range(len(columns)))]
+    lines += [" | ".join(cell if isinstance(cell, str) else number(cell) for cell in row) for row in rows]
+    return "".join(f"| {line} |\n" for line in lines)
+
+
+def origin(record: Record) -> str:
+    """Return where figures come from: the command, the machine, the versions."""
+    machine = record["machine"]
+    libraries = ", ".join(f"{name} {found}" for name, found in machine["libraries"].items())
+    return (
+        f"`{record['command']}` on {machine['date']}: {machine['cores']} cores, {machine['memory_gb']} GB, "
+        f"{machine['system']}, Python {machine['python']}, Kafka {machine['kafka']}, {libraries}.\n\n"
+    )
+
+
+def spread(value: Record) -> str:
+    """Return a median with its least and greatest value."""
+    return f"{number(value['median'])} ({number(value['min'])} to {number(value['max'])})"
+
+
+def bars(ratios: dict[str, Record]) -> str:
+    """Return the table of ratios and bars."""
+    rows = [
+        (name, spread(ratio), ratio["bar"], "reached" if ratio["reached"] else "not reached")
+        for name, ratio in ratios.items()
+    ]
+    return "\n" + markdown(["ratio", "measured", "bar", ""], rows)
+
+
+def scoreboard(record: Record) -> str:
+    """Return throughput and cost of each stage, and what becomes of questions."""
+    stages = record["stages"].values()
+    columns = ["stage", *(f"{model}, {count}" for model in ("fast", "slow") for count in (1, 2, 4)), "backlog"]
+    rate = [
+        (
+            s["title"],
+            *(s["clients"][name]["per_second"]["median"] for name in columns[1:-1]),
+            s["backlog"]["median"] if "backlog" in s else None,
+        )
+        for s in stages
+    ]
+    cost = [
+        (
+            s["title"],
+            *(s["clients"][f"{m}, 1"][p]["median"] for m in ("fast", "slow") for p in ("p50_ms", "p99_ms")),
+            s["clients"]["fast, 1"]["cpu_ms"]["median"],
+            s["memory_mb"]["median"],
+            s["start_up_s"]["median"],
+        )
+        for s in stages
+    ]
+    fate = [
+        (s["title"], *(f"{s[n]['answered']} / {s[n]['refused']} / {s[n]['lost']}" for n in ("overload", "killed")))
+        for s in stages
+    ]
+    costs = ["stage", "p50 ms", "p99 ms", "slow p50 ms", "slow p99 ms", "CPU ms", "memory MB", "start-up s"]
+    fates = ["answered / refused / lost", "overload", "killed and started again"]
+    head = "Predictions per second, by model and number of clients:\n\n"
+    middle = "\nOne client; CPU and memory of what does the work:\n\n"
+    end = "\nWhat becomes of the questions, all runs together:\n\n"
+    return head + markdown(columns, rate) + middle + markdown(costs, cost) + end + markdown(fates, fate)
+
+
+def worker_rate(record: Record) -> str:
+    """Return the rates of one process and the ratios."""
+    rows = [
+        (
+            name,
+            spread(p["tasks_per_second"]),
+            p["cpu_us_per_task"]["median"],
+            p["broker_cpu_us_per_task"]["median"],
+            p["peak_mb"]["max"],
+        )
+        for name, p in record["programs"].items()
+    ]
+    columns = ["program", "tasks/s", "CPU µs/task", "broker's CPU µs/task", "greatest memory MB"]
+    return markdown(columns, rows) + bars(record["ratios"])
+
+
+def round_trip(record: Record) -> str:
+    """Return latencies of systems and of settings, and the ratios."""
+    systems = [(name, spread(f["p50"]), spread(f["p99"])) for name, f in record["systems_ms"].items()]
+    settings = [(name, f["what"], spread(f["p50"]), spread(f["p99"])) for name, f in record["settings_ms"].items()]
+    found = markdown(["system", "p50 ms", "p99 ms"], systems) + bars(record["ratios"])
+    return found + "\n" + markdown(["setting, at-least-once", "what", "p50 ms", "p99 ms"], settings)
+
+
+def start_up(record: Record) -> str:
+    """Return start-up times and imports."""
+    rows = [(name, spread(f)) for name, f in record["seconds"].items()]
+    imports = [(p["package"], p["ms"], p["modules"]) for p in record["imports"][:8]]
+    found = markdown(["program", "seconds"], rows) + bars(record["ratios"])
+    return found + "\n" + markdown(["stage 1 imports", "ms", "modules"], imports)
+
+
+def persister_rate(record: Record) -> str:
+    """Return the persister's rate."""
+    rate = record["results_per_second"]
+    rows = [("persister", spread(rate)), ("bare SQLite", spread(record["bare_sqlite_per_second"]))]
+    word = "reached" if rate["reached"] else "not reached"
+    return markdown(["", "results/s"], rows) + f"\nBar: {number(rate['bar'])} results/s, {word}.\n"
+
+
+def scale(record: Record) -> str:
+    """Return one table per part."""
+    parts = []
+    for name in ("workers", "batches", "sizes", "brokers"):
+        rows = record.get(name)
+        if rows:
+            columns = list(rows[0])
+            cells = [[spread(r[c]) if isinstance(r[c], dict) else str(r[c]) for c in columns] for r in rows]
+            parts.append(markdown([c.replace("_per_second", "/s").replace("_", " ") for c in columns], cells))
+    return "\n".join(parts)
+
+
+def profiles(record: Record) -> str:
+    """Return the microseconds of each phase."""
+    stages = record["microseconds"]
+    phases = list(next(iter(stages.values())))
+    rows = [(stage, *found.values(), sum(found.values())) for stage, found in stages.items()]
+    return markdown(["µs of one task", *phases, "all"], rows)
+
+
+def capacity(record: Record) -> str:
+    """Return the formula and what a million tasks per second would take."""
+    found = plans_of(MILLION, record)
+    rows = [(name, *(plan[name] for plan in found.values())) for name in next(iter(found.values()))]
+    return f'```text skip="a formula"\n{FORMULA}\n```\n\n' + markdown(["1 000 000 tasks/s", *found], rows)
+
+
+RENDERED: dict[str, tuple[str, Callable[[Record], str]]] = {  # table: which measurement, how
+    "scoreboard": ("scoreboard", scoreboard),
+    "worker_rate": ("worker_rate", worker_rate),
+    "round_trip": ("round_trip", round_trip),
+    "start_up": ("start_up", start_up),
+    "persister_rate": ("persister_rate", persister_rate),
+    "scale": ("scale", scale),
+    "profiles": ("profiles", profiles),
+    "capacity": ("worker_rate", capacity),
+}
+
+
+def render(text: str) -> str:
+    """Return the README with every table as the JSON files have it."""
+
+    def table(match: re.Match[str]) -> str:
+        source, draw = RENDERED[match[2]]
+        path = RESULTS_DIR / f"{source}.json"
+        if not path.exists():
+            return f"{match[1]}{NOT_YET}{match[3]}"
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return f"{match[1]}{origin(record)}{draw(record)}{match[3]}"
+
+    return TABLE.sub(table, text)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write, or check."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; 1 where the README says something else")
+    args = parser.parse_args(argv)
+    old = README.read_text(encoding="utf-8")
+    new = render(old)
+    if args.check:
+        print("The README says what was measured." if new == old else "Out of date. Run: python -m benchmarks.report")
+        return int(new != old)
+    README.write_text(new, encoding="utf-8")
+
+    from benchmarks.plots import draw_all
+
+    print(f"Written: {README.name}; drawn: {', '.join(path.name for path in draw_all()) or 'nothing'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Writes the measured tables into benchmarks/README.md, from the JSON files, and draws the plots anew.
+"""Writes the measured tables into the READMEs, from the JSON files, and draws the plots anew.
 
 A table stands between `<!-- table NAME -->` and `<!-- end -->`; what is there is replaced.
 
@@ -18,6 +18,7 @@ from benchmarks.capacity import FORMULA, plans_of
 from benchmarks.harness import RESULTS_DIR, number
 
 README = Path(__file__).parent / "README.md"
+READMES = (README, README.parents[1] / "5_task_queue" / "README.md")
 TABLE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 NOT_YET = "Not measured yet.\n"
 MILLION = 1_000_000
@@ -188,16 +189,17 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; 1 where the README says something else")
     args = parser.parse_args(argv)
-    old = README.read_text(encoding="utf-8")
-    new = render(old)
+    old = [readme.read_text(encoding="utf-8") for readme in READMES]
+    new = [render(text) for text in old]
     if args.check:
-        print("The README says what was measured." if new == old else "Out of date. Run: python -m benchmarks.report")
+        print("The READMEs say what was measured." if new == old else "Out of date. Run: python -m benchmarks.report")
         return int(new != old)
-    README.write_text(new, encoding="utf-8")
+    for readme, text in zip(READMES, new, strict=True):
+        readme.write_text(text, encoding="utf-8")
 
     from benchmarks.plots import draw_all
 
-    print(f"Written: {README.name}; drawn: {', '.join(path.name for path in draw_all()) or 'nothing'}")
+    print(f"Written: {len(READMES)} READMEs; drawn: {', '.join(path.name for path in draw_all()) or 'nothing'}")
     return 0
 
 

@@ -5,7 +5,6 @@ results; nothing is committed to Kafka. Killed anywhere, a persister goes on whe
 """
 
 import sys
-import time
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Protocol
@@ -31,7 +30,6 @@ from common.result_store import PositionMovedError, Row, Span
 POLL_SECONDS = 0.5
 MAX_BATCH = 5000  # results per transaction of the store
 RETRY_SECONDS = (0.5, 1, 2, 4, 8)  # growing waits while the store or Kafka is away; the last one repeats
-SEEK_SECONDS = 5.0  # longest wait until a partition that was just assigned can be rewound
 
 
 class Store(Protocol):
@@ -69,6 +67,7 @@ class Persister:
         self.topic_id = ""
         self.next: dict[int, int] = {}  # per partition: where the next span starts
         self.skipped = 0
+        self.behind = False  # what has been read was not stored: go back first
 
     def subscribe(self) -> None:
         """Join the group; partitions come and go with other persisters."""
@@ -121,20 +120,23 @@ class Persister:
         return where
 
     def rewind(self) -> None:
-        """Go back to what is stored, in every partition."""
+        """Go back to what is stored, in every partition, before anything else is taken."""
+        self.behind = True
+
+    def _go_back(self) -> bool:
         for where in self._positions(list(self.next)):
-            deadline = time.monotonic() + SEEK_SECONDS
-            while True:
-                try:
-                    self.consumer.seek(where)
-                    break
-                except KafkaException:  # assigned so recently that it has no position yet
-                    if time.monotonic() > deadline:
-                        raise ProgramError(f"Cannot go back to {RESULTS}[{where.partition}]@{where.offset}.") from None
-                    self.stop.wait(0.05)
+            try:
+                self.consumer.seek(where)
+            except KafkaException:  # assigned so recently that it has no position yet, or just leaving: once more
+                self.consumer.poll(0.05)
+                return False
+        self.behind = False
+        return True
 
     def take(self) -> list[Message]:
         """Return what is waiting, or wait for one message."""
+        if self.behind and not self._go_back():
+            return []
         first = self.consumer.poll(POLL_SECONDS)
         # `if first` would be false for a message with an empty value
         messages = [first, *self.consumer.consume(MAX_BATCH - 1, 0)] if first is not None else []

@@ -11,9 +11,10 @@ The marks cost one commit per assignment; after that they travel with the commit
 
 import json
 import time
+import uuid
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID, Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -22,6 +23,7 @@ from common.kafka_clients import ANSWER_SECONDS, TASKS, Stop, edges, next_offset
 
 MAX_ATTEMPTS = 3  # crashes with the task alone in hand
 FEWER = 100  # after a crash with n tasks in hand, n / 100 are taken at a time
+SMALL_BATCH = 100  # tasks that may be taken however few came before; above, a batch is at most twice the last one
 SECONDS_IN_HAND = 0.5  # no more work is taken at once than this takes
 ASSIGN_SECONDS = 20.0  # longest wait for committed offsets: more than a dead worker's transaction can stay open
 QUIET_SECONDS = 2.0  # a partition under suspicion that has nothing for so long is past it
@@ -36,6 +38,28 @@ class Suspicion:
     attempts: int  # how often the task at its beginning has been started alone, this time included
 
 
+@dataclass
+class Mark:
+    """What a worker writes beside the committed offset of a partition before it takes tasks from it."""
+
+    in_hand: int  # tasks, at most
+    attempts: int  # where it is one task: how often it has been started alone
+    by: str  # the worker
+
+    def to_json(self) -> str:
+        """Return the metadata of a commit."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, metadata: str | None) -> "Mark | None":
+        """Return the mark in a commit's metadata, None where there is none that we wrote."""
+        try:
+            mark = json.loads(metadata or "")
+            return cls(max(1, int(mark["in_hand"])), int(mark["attempts"]), str(mark["by"]))
+        except (ValueError, KeyError, TypeError):
+            return None
+
+
 class Intake:
     """Takes batches from the worker's partitions."""
 
@@ -45,6 +69,8 @@ class Intake:
         self.seconds_per_task = 0.0  # measured
         self._consumer, self._admin, self._stop = consumer, admin, stop
         self._rebalances = 0
+        self._bound = min(max_batch, SMALL_BATCH)  # tasks that the next batch may have: a mark must not promise too few
+        self._name = uuid.uuid4().hex
         self._next: dict[int, int] = {}  # per partition that the worker holds: the offset behind what it has done
         self._behind = False  # what is in hand was not committed: go back first
         self._last_message = 0.0  # when a message came, seconds on the monotonic clock
@@ -77,11 +103,11 @@ class Intake:
         """Return where to begin in a partition and the mark to leave there; come to suspect it where one is found."""
         number = committed.partition
         start = low if committed.offset == OFFSET_INVALID else max(committed.offset, low)
-        mark = _read_mark(committed.metadata)
-        if mark and start < high:
-            size = max(1, mark["in_hand"] // FEWER)
-            attempts = mark["attempts"] + 1 if mark["in_hand"] == 1 else 1
-            self.suspicions[number] = Suspicion(size, min(start + mark["in_hand"], high), attempts)
+        mark = Mark.from_json(committed.metadata)
+        if mark and mark.by != self._name and start < high:  # one's own means that Kafka was away, not that one died
+            attempts = mark.attempts + 1 if mark.in_hand == 1 else 1
+            until = min(start + mark.in_hand, high)
+            self.suspicions[number] = Suspicion(max(1, mark.in_hand // FEWER), until, attempts)
         return TopicPartition(TASKS, number, start, metadata=self._mark(number))
 
     def _committed(self, numbers: Iterable[int]) -> list[TopicPartition]:
@@ -116,6 +142,7 @@ class Intake:
         if messages and limit > 1:
             messages += self._consumer.consume(limit - 1, 0)
         messages = [m for m in messages if not m.error()]
+        self._bound = min(self.max_batch, max(SMALL_BATCH, 2 * len(messages)))
         if self._rebalances != before:  # some may be another worker's by now: take again what is still ours
             self._put_back(messages)
             return []
@@ -169,12 +196,14 @@ class Intake:
             return min(suspicion.size for suspicion in self.suspicions.values())
         if not self.seconds_per_task:
             return 1
-        return max(1, min(self.max_batch, int(SECONDS_IN_HAND / self.seconds_per_task)))
+        return max(1, min(self._bound, int(SECONDS_IN_HAND / self.seconds_per_task)))
 
     def _mark(self, number: int) -> str:
+        """Return the metadata for a commit: how many tasks may be in hand from its offset on until the next commit."""
         suspicion = self.suspicions.get(number)
-        in_hand = suspicion.size if suspicion else 2 * self.max_batch  # one being delivered, one being worked on
-        return json.dumps({"in_hand": in_hand, "attempts": suspicion.attempts if suspicion else 0})
+        if suspicion:
+            return Mark(suspicion.size, suspicion.attempts, self._name).to_json()
+        return Mark(3 * self._bound, 0, self._name).to_json()  # the next batch, and the one after, twice as large
 
     def _only_suspected(self, messages: list[Message]) -> list[Message]:
         """Keep what comes from one suspected partition; the rest goes back, as one task alone has to be alone."""
@@ -216,12 +245,3 @@ class Intake:
             self._consumer.pause(others)
         elif others:
             self._consumer.resume(others)
-
-
-def _read_mark(metadata: str | None) -> dict[str, int] | None:
-    """Return the mark in a committed offset's metadata, None where there is none that we wrote."""
-    try:
-        mark = json.loads(metadata or "")
-        return {"in_hand": max(1, int(mark["in_hand"])), "attempts": int(mark["attempts"])}
-    except (ValueError, KeyError, TypeError):
-        return None

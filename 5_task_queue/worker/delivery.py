@@ -12,6 +12,7 @@ Source of the transactional loop: KIP-98 and KIP-447.
 """
 
 import threading
+import time
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Protocol
@@ -33,7 +34,8 @@ from common.kafka_clients import (
 
 from .replies import Replies
 
-TRANSACTION_SECONDS = 10.0  # a slot that never comes back holds up readers for this long at most
+TRANSACTION_SECONDS = 6.0  # a slot that never comes back holds up readers for this long at most
+LONGEST_COMMIT_SECONDS = 8.0  # the client library may miss its own timeout while a coordinator is away (its issue 5456)
 # A batch of ours goes out in few requests. A lone result does not wait: flush() and the commit send at once.
 IN_BATCHES = {"linger.ms": 5, "batch.size": 1_000_000, "queue.buffering.max.messages": 1_000_000}
 
@@ -130,12 +132,15 @@ class ExactlyOnce:
         if self._committing is None:
             return []
         committing, self._committing, self.pending = self._committing, None, False
+        deadline = time.monotonic() + LONGEST_COMMIT_SECONDS
         while True:
             try:
                 return committing.result(timeout=0.2)
             except TimeoutError:
-                if self._stop.requested and self._stop.seconds_since() > GRACE_SECONDS:
-                    raise TakeAgainError from None  # Kafka is away: whoever has the slot next ends the transaction
+                asked_to_end = self._stop.requested and self._stop.seconds_since() > GRACE_SECONDS
+                if asked_to_end or time.monotonic() > deadline:
+                    self._producer = None  # whoever has the slot next, or our next producer, ends the transaction
+                    raise TakeAgainError from None
             except KafkaException as error:
                 raise self._abort(error) from None
 
@@ -144,7 +149,7 @@ class ExactlyOnce:
             producer.send_offsets_to_transaction(offsets, member, TRANSACTION_SECONDS)
             producer.commit_transaction(TRANSACTION_SECONDS)
             committing.set_result(offsets)
-        except KafkaException as error:
+        except Exception as error:  # finish() raises it where it can be dealt with
             committing.set_exception(error)
 
     def _abort(self, error: KafkaException) -> TakeAgainError:
@@ -161,7 +166,7 @@ class ExactlyOnce:
     def _ready_producer(self) -> Producer:
         """Return the producer, a new one where the last one could not go on."""
         if self._producer is None:
-            timeouts = {"message.timeout.ms": 8000, "transaction.timeout.ms": int(TRANSACTION_SECONDS * 1000)}
+            timeouts = {"message.timeout.ms": 5000, "transaction.timeout.ms": int(TRANSACTION_SECONDS * 1000)}
             config = producer_config(self._connection) | IN_BATCHES | timeouts
             producer = Producer(config | {"transactional.id": self._id})
             while self._producer is None:

@@ -23,7 +23,8 @@ from common.kafka_clients import ANSWER_SECONDS, TASKS, Stop, edges, next_offset
 
 MAX_ATTEMPTS = 3  # crashes with the task alone in hand
 FEWER = 100  # after a crash with n tasks in hand, n / 100 are taken at a time
-SMALL_BATCH = 100  # tasks that may be taken however few came before; above, a batch is at most twice the last one
+SMALL_BATCH = 100  # tasks that may be taken however few came before
+GROWTH = 4  # above, a batch is at most so many times the last one
 SECONDS_IN_HAND = 0.5  # no more work is taken at once than this takes
 ASSIGN_SECONDS = 20.0  # longest wait for committed offsets: more than a dead worker's transaction can stay open
 QUIET_SECONDS = 2.0  # a partition under suspicion that has nothing for so long is past it
@@ -142,7 +143,7 @@ class Intake:
         if messages and limit > 1:
             messages += self._consumer.consume(limit - 1, 0)
         messages = [m for m in messages if not m.error()]
-        self._bound = min(self.max_batch, max(SMALL_BATCH, 2 * len(messages)))
+        self._bound = min(self.max_batch, max(SMALL_BATCH, GROWTH * len(messages), self._bound // 2))
         if self._rebalances != before:  # some may be another worker's by now: take again what is still ours
             self._put_back(messages)
             return []
@@ -203,7 +204,8 @@ class Intake:
         suspicion = self.suspicions.get(number)
         if suspicion:
             return Mark(suspicion.size, suspicion.attempts, self._name).to_json()
-        return Mark(3 * self._bound, 0, self._name).to_json()  # the next batch, and the one after, twice as large
+        in_hand = min((1 + GROWTH) * self._bound, 2 * self.max_batch)  # the next batch, and the one after it
+        return Mark(in_hand, 0, self._name).to_json()
 
     def _only_suspected(self, messages: list[Message]) -> list[Message]:
         """Keep what comes from one suspected partition; the rest goes back, as one task alone has to be alone."""

@@ -73,7 +73,7 @@ class Program:
             ends = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         self.process = subprocess.Popen(command, cwd=ROOT, env=environment, bufsize=0, start_new_session=True, **ends)
         if self._screen is not None:
-            os.close(side)
+            os.close(side)  # pyright: ignore[reportPossiblyUnboundVariable]
             readers = [Thread(target=self._read, args=(self._screen, "output"), daemon=True)]
         else:
             pipes: list[tuple[Any, str]] = [(self.process.stdout, "output"), (self.process.stderr, "errors")]
@@ -295,7 +295,7 @@ def committed(servers: str, group: str, topic: str) -> int:
 
 
 def headers_of(message: Message) -> dict[str, str]:
-    return {name: (value or b"").decode("utf-8") for name, value in message.headers() or []}
+    return {name: (value or b"").decode("utf-8") for name, value in message.headers() or []}  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def admin_of(servers: str) -> AdminClient:

@@ -8,6 +8,7 @@ Source: https://docs.scipy.org/doc/scipy/reference/generated/scipy.stats.ks_2sam
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -74,7 +75,7 @@ def measure_drift(inputs: list[list[float]]) -> DriftReport:
 def _test(feature: str, training: Array, recent: Array) -> FeatureDrift:
     from scipy.stats import ks_2samp
 
-    result = ks_2samp(recent, training, method="asymp")  # the exact p-value takes long for large samples
+    result: Any = ks_2samp(recent, training, method="asymp")  # the exact p-value takes long for large samples
     return FeatureDrift(
         feature=feature,
         statistic=float(result.statistic),

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic  # pyright: ignore[reportPrivateImportUsage]
 
 from common.embedded_kafka import EmbeddedKafka, free_ports
 from common.kafka_jars import KafkaStartError, class_path

@@ -143,8 +143,8 @@ def test_training_is_deterministic_and_judged_by_flowers_it_has_not_seen(model: 
     assert (X.shape, X_train.shape, X_test.shape) == ((150, 4), (120, 4), (30, 4))
     assert np.bincount(y_test).tolist() == [10, 10, 10]
     first, second = train(X_train, y_train), train(X_train, y_train)
-    assert np.array_equal(first[-1].coef_, second[-1].coef_)
-    assert model.info["parameters"]["coefficients"] == first[-1].coef_.tolist()
+    assert np.array_equal(first[-1].coef_, second[-1].coef_)  # pyright: ignore[reportAttributeAccessIssue]
+    assert model.info["parameters"]["coefficients"] == first[-1].coef_.tolist()  # pyright: ignore[reportAttributeAccessIssue]
     assert model.info["accuracy"] == first.score(X_test, y_test)
     assert model.info["cross_validated_accuracy"] == cross_validated_accuracy(X, y) > 0.9
     assert model.info["training_range"] == {"min": X_train.min(axis=0).tolist(), "max": X_train.max(axis=0).tolist()}

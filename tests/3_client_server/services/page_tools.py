@@ -130,7 +130,7 @@ def browser(tmp_path_factory):
     except ImportError:
         missing("Playwright (pip install playwright)")
     home = str(tmp_path_factory.mktemp("browser"))
-    with sync_playwright() as driver:
+    with sync_playwright() as driver:  # pyright: ignore[reportPossiblyUnboundVariable]
         chromium = CHROMIUM or driver.chromium.executable_path
         if not Path(chromium).exists():
             missing("Chromium (apt-get install chromium, or playwright install chromium)")

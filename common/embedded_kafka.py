@@ -29,12 +29,14 @@ from typing import BinaryIO, NoReturn
 from filelock import FileLock, Timeout
 
 from common.broker_settings import LOG4J, QUICK_FLAGS, broker_settings, jvm_flags, node_settings
+from common.kafka_fencing import FENCED, controller_properties, was_killed
 from common.kafka_jars import FETCH_SECONDS, KafkaStartError, class_path, java, one_line
 from common.kafka_probe import broker_ids, gives_producer_ids, has_coordinator
 from common.settings import RUN_DIR, load_settings
 from common.terminal import ArgumentParser, run
 
 START_SECONDS = 60.0  # a start that takes longer has failed
+FENCING_SECONDS = 15.0  # a broker that was not killed as a broker, but as its own controller alone, needs no fencing
 STOP_SECONDS = 2.0  # a broker that takes longer to stop is killed; what it acknowledged is safe
 
 # Runs as `python -c`, then becomes Java. On Linux the kernel kills it when the thread that started it ends, so no
@@ -161,15 +163,34 @@ class EmbeddedKafka:
             KafkaStartError: it ended, or does not answer after START_SECONDS.
         """
         folder = self.data_dir / f"broker-{i}"
+        if len(self.ids) == 1 and was_killed(folder / "data"):
+            self._fence(i, folder)
+        self._launch(i, folder / "server.properties")
+        if wait:
+            self._wait_until_ready([i])
+
+    def _fence(self, i: int, folder: Path) -> None:
+        """Have broker i's former self declared dead, see kafka_fencing."""
+        properties = folder / "controller.properties"
+        settings = (folder / "server.properties").read_text(encoding="utf-8")
+        properties.write_text(controller_properties(settings), encoding="utf-8")
+        self.log(i).unlink(missing_ok=True)
+        self._launch(i, properties)
+        deadline = time.monotonic() + FENCING_SECONDS
+        while self.is_running(i) and time.monotonic() < deadline:
+            if self.log(i).exists() and FENCED in self.log(i).read_text(encoding="utf-8", errors="replace"):
+                break
+            time.sleep(0.03)
+        self.stop(i)  # in order: it has to write down what it has declared
+
+    def _launch(self, i: int, properties: Path) -> None:
+        folder = properties.parent
         log4j = f"-Dlog4j2.configurationFile={folder / 'log4j2.properties'}"
         java_command = [self._java, *jvm_flags(len(self.ids)), log4j, "-cp", self._class_path, "kafka.Kafka"]
-        command = [sys.executable, "-I", "-S", "-c", BECOME_JAVA, str(os.getpid()), *java_command]
-        command.append(str(folder / "server.properties"))
+        command = [sys.executable, "-I", "-S", "-c", BECOME_JAVA, str(os.getpid()), *java_command, str(properties)]
         with (folder / "jvm.log").open("wb") as output:
             self._processes[i] = self._spawner.submit(_popen, command, output).result()
         (folder / "pid").write_text(str(self.pid(i)), encoding="utf-8")
-        if wait:
-            self._wait_until_ready([i])
 
     def _wait_until_ready(self, ids: Iterable[int]) -> None:
         expected, deadline = set(ids), time.monotonic() + START_SECONDS

@@ -183,6 +183,14 @@ def edges(admin: AdminClient, topic: str, numbers: Iterable[int]) -> dict[int, t
         KafkaException: Kafka does not answer in time.
     """
     wanted = [TopicPartition(topic, number) for number in numbers]
+    try:
+        return _edges(admin, wanted)
+    except KafkaException:  # what the client knows of the partitions' leaders may be old: it does not look by itself
+        admin.list_topics(timeout=ANSWER_SECONDS)
+        return _edges(admin, wanted)
+
+
+def _edges(admin: AdminClient, wanted: list[TopicPartition]) -> dict[int, tuple[int, int]]:
     answers = [
         admin.list_offsets(dict.fromkeys(wanted, spec), request_timeout=ANSWER_SECONDS)  # pyright: ignore
         for spec in (OffsetSpec.earliest(), OffsetSpec.latest())

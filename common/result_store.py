@@ -8,6 +8,7 @@ Based on "Storing Offsets Outside Kafka" in the documentation of KafkaConsumer, 
 """
 
 import sqlite3
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -76,12 +77,24 @@ class ResultStore:
         except (OSError, sqlite3.Error) as error:
             raise ProgramError(f"Cannot use the database {path}: {error}.") from None
         try:
-            self._db.execute("PRAGMA journal_mode = WAL")  # readers do not wait for the writer
+            self._use_wal()  # readers do not wait for the writer
             self._db.execute("PRAGMA synchronous = FULL")  # what is committed survives a power cut
             self._db.executescript(SCHEMA)
         except sqlite3.Error as error:
             self._db.close()
             raise ProgramError(f"Cannot use the database {path}: {error}.") from None
+
+    def _use_wal(self) -> None:
+        """Switch to the write-ahead log. SQLite itself does not wait here while another does the same."""
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
 
     def positions(self, topic: str, topic_id: str) -> dict[int, int]:
         """Return the next offset of each partition that has been stored from this very topic."""

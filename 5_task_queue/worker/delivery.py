@@ -35,7 +35,7 @@ from common.kafka_clients import (
 from .replies import Replies
 
 TRANSACTION_SECONDS = 6.0  # a slot that never comes back holds up readers for this long at most
-LONGEST_COMMIT_SECONDS = 8.0  # the client library may miss its own timeout while a coordinator is away (its issue 5456)
+LONGEST_COMMIT_SECONDS = 5.0  # after a broker's restart the client library may not find its coordinator for long
 # A batch of ours goes out in few requests. A lone result does not wait: flush() and the commit send at once.
 IN_BATCHES = {"linger.ms": 5, "batch.size": 1_000_000, "queue.buffering.max.messages": 1_000_000}
 
@@ -139,8 +139,7 @@ class ExactlyOnce:
             except TimeoutError:
                 asked_to_end = self._stop.requested and self._stop.seconds_since() > GRACE_SECONDS
                 if asked_to_end or time.monotonic() > deadline:
-                    self._producer = None  # whoever has the slot next, or our next producer, ends the transaction
-                    raise TakeAgainError from None
+                    raise self._give_up() from None
             except KafkaException as error:
                 raise self._abort(error) from None
 
@@ -153,14 +152,23 @@ class ExactlyOnce:
             committing.set_exception(error)
 
     def _abort(self, error: KafkaException) -> TakeAgainError:
-        """Undo the transaction. After a timeout nobody knows its state: then a new producer makes the broker end it."""
-        try:
-            if self._producer and error.args[0].txn_requires_abort():
+        """Undo the transaction; return what to raise."""
+        if self._producer and error.args[0].txn_requires_abort():
+            with suppress(KafkaException):
                 self._producer.abort_transaction(TRANSACTION_SECONDS)
-            else:
-                self._producer = None
-        except KafkaException:
-            self._producer = None
+                return TakeAgainError()
+        return self._give_up()
+
+    def _give_up(self) -> TakeAgainError:
+        """Leave a transaction in whose state nobody knows; return what to raise.
+
+        A new producer with the same id ends it, one way or the other. This must come before anybody asks for the
+        committed offsets: else the old one might still commit what is about to be done again.
+        """
+        self._producer = None
+        if not self._stop.requested:  # else whoever has the slot next ends the transaction
+            with suppress(TakeAgainError):
+                self._ready_producer()
         return TakeAgainError()
 
     def _ready_producer(self) -> Producer:

@@ -21,10 +21,10 @@ class Fault:
     text: str
     trial: Callable[[Rig, Outcome, int], Outcome]
     quick: int  # how often, in quick mode; 0: not there, another fault stands for it
-    full: int
+    full: int  # how often, in full mode; 0: not there
     brokers: int = 1
     partitions: int = 6
-    lane: int = 0  # quick mode tries faults of different lanes at the same time
+    lane: int = 0  # faults of different lanes are tried at the same time
 
 
 FAULTS = {
@@ -32,14 +32,16 @@ FAULTS = {
         f"kill-{point}": Fault(f"worker SIGKILL {point}", partial(w.killed_at, points=(point,)), 0, 20)
         for point in POINTS
     },
-    "kill-anywhere": Fault("worker SIGKILL at these five points, mixed", w.killed_at, 5, 20),
+    "kill-anywhere": Fault("worker SIGKILL at these five points, mixed", w.killed_at, 5, 0),
     "kill-one": Fault("one of three workers SIGKILLed from outside", w.one_killed, 1, 20),
     "zombie": Fault("worker SIGSTOP for 9 s, then SIGCONT", w.frozen, 2, 20),
     "sigterm": Fault("worker SIGTERM", w.asked_to_leave, 3, 20),
     "crash-loop": Fault("every worker killed within 2 s of its start", w.crash_loop, 6, 40),
-    "broker-killed": Fault("the only broker SIGKILLed and started again", b.single, 1, 20, lane=2),
-    "persister-killed": Fault("three persisters, SIGKILL at their five points", p.killed, 5, 100, lane=1),
-    "disk-full": Fault("disk full for the persister", p.disk_full, 1, 20, lane=1),
+    "broker-killed": Fault("the only broker SIGKILLed and started again", b.single, 1, 20),
+    "persister-killed": Fault(
+        "three persisters of each store, SIGKILL at their five points", p.killed, 10, 200, lane=1
+    ),
+    "disk-full": Fault("disk full for the SQLite persister", p.disk_full, 1, 20, lane=1),
     "topic-recreated": Fault("`results` deleted and made anew", p.topic_recreated, 2, 20, lane=1),
     "poison": Fault("a task that kills its worker", m.poison, 1, 5, lane=1),
     "no-tasks": Fault("undecodable, invalid and oversize messages", m.no_tasks, 2, 20, lane=1),

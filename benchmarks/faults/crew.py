@@ -123,6 +123,14 @@ class Crew:
             if was_ready and (seconds > LEAVE_SECONDS or code):
                 self.problems.append(f"{member.log.stem} took {seconds:.1f} s to leave on SIGTERM, exit code {code}")
 
+    def replace_all(self) -> None:
+        """Let all leave, with others in their places. One that is still armed may kill itself; no harm."""
+        for i in list(self.members):
+            self.leave(i)
+        for i in range(self.size):
+            if i not in self.members:
+                self.start(i)
+
     def end(self) -> None:
         """Leave nothing running, whatever happened."""
         for member in self.members.values():

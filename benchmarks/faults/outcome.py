@@ -17,8 +17,9 @@ class Outcome:
     times: int = 0  # how often the fault happened
     sent: int = 0  # task messages
     results: int = 0  # distinct task ids with a result
-    lost: int = 0  # tasks without a result, or results without a row
-    rows_doubled: int = 0  # rows beyond the first per task
+    lost: int = 0  # tasks without a result, or results without a row in either store
+    rows_doubled: int = 0  # rows in SQLite beyond the first per task
+    postgres_rows_doubled: int = 0  # rows in PostgreSQL beyond the first per task
     results_doubled: int = 0  # committed results beyond the first per task message
     executions_again: int = 0  # times that a task message was handed to the handler beyond the first
     standstill: float = 0.0  # longest time without any new result after the fault
@@ -35,7 +36,9 @@ class Outcome:
         if self.lost:
             lines.append(f"{self.lost} lost")
         if self.rows_doubled:
-            lines.append(f"{self.rows_doubled} rows doubled")
+            lines.append(f"{self.rows_doubled} rows doubled in SQLite")
+        if self.postgres_rows_doubled:
+            lines.append(f"{self.postgres_rows_doubled} rows doubled in PostgreSQL")
         if self.results_doubled and self.delivery == "exactly-once":
             lines.append(f"{self.results_doubled} results doubled")
         for what, seconds, bar in (

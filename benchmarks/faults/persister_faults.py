@@ -13,24 +13,30 @@ KILL_SECONDS = 60.0
 
 
 def killed(rig: Rig, outcome: Outcome, times: int) -> Outcome:
-    """Three persisters on one file kill themselves, each start at the next point and at a random passage."""
-    rng, points, armed = random.Random(outcome.seed), itertools.cycle(POINTS), [True]
-
-    def arguments(i: int) -> list[str]:
-        return ["--kill-at", next(points), "--after", str(rng.randint(1, 8))] if armed[0] else []
-
-    with Trial(rig, outcome, persisters=3, persister_arguments=arguments) as trial:
+    """Three persisters on one SQLite file and three on one PostgreSQL kill themselves at one point after another."""
+    to_sqlite, to_postgres = Armed(outcome.seed), Armed(outcome.seed + 1)
+    with Trial(rig, outcome, persisters=3, persister_arguments=to_sqlite, postgres_arguments=to_postgres) as trial:
+        crews = (trial.persisters, trial.postgres)
         trial.load.start()
         while outcome.times < times:
-            trial.until(lambda: trial.persisters.kills > outcome.times, KILL_SECONDS, "a kill")
+            trial.until(lambda: sum(crew.kills for crew in crews) > outcome.times, KILL_SECONDS, "a kill")
             trial.struck()
-        armed[0] = False
-        for i in list(trial.persisters.members):
-            trial.persisters.leave(i)
-        for i in range(trial.persisters.size):
-            if i not in trial.persisters.members:
-                trial.persisters.start(i)
+        to_sqlite.on = to_postgres.on = False
+        for crew in crews:
+            crew.replace_all()
+        outcome.notes.append(f"SQLite's died {trial.persisters.kills} times, PostgreSQL's {trial.postgres.kills} times")
         return trial.finish()
+
+
+class Armed:
+    """Arguments for the switch in a persister: each start at the next point, at a random passage."""
+
+    def __init__(self, seed: int) -> None:
+        self.on = True
+        self._rng, self._points = random.Random(seed), itertools.cycle(POINTS)
+
+    def __call__(self, i: int) -> list[str]:
+        return ["--kill-at", next(self._points), "--after", str(self._rng.randint(1, 8))] if self.on else []
 
 
 def disk_full(rig: Rig, outcome: Outcome, times: int) -> Outcome:
@@ -45,7 +51,7 @@ def disk_full(rig: Rig, outcome: Outcome, times: int) -> Outcome:
             trial.until(lambda: trial.persisters.members[0].says("Cannot store"), 30, "the persister waits")
             trial.pause(2)
             full.unlink()
-            trial.until(lambda: sum(trial.rows()) >= len(trial.observer.first) - 600, 60, "rows again")
+            trial.until(lambda: trial.sqlite_rows().total() >= len(trial.observer.first) - 600, 60, "rows again")
         return trial.finish()
 
 
@@ -60,6 +66,7 @@ def topic_recreated(rig: Rig, outcome: Outcome, times: int) -> Outcome:
             _round(trial)
             if while_down:
                 trial.persisters.leave(0)
+                trial.postgres.leave(0)
             trial.struck()
             trial.observer.stop()
             rig.delete(RESULTS)
@@ -67,6 +74,7 @@ def topic_recreated(rig: Rig, outcome: Outcome, times: int) -> Outcome:
             trial.observe_anew()
             if while_down:
                 trial.persisters.start(0)
+                trial.postgres.start(0)
         _round(trial)
         return trial.finish()
 

@@ -1,16 +1,19 @@
-"""A Kafka of its own for a few trials, with its topics and a temporary folder."""
+"""A Kafka of its own for a few trials, with its topics, a PostgreSQL and a temporary folder."""
 
 import contextlib
 import shutil
 import tempfile
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
+import psycopg
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # pyright: ignore[reportPrivateImportUsage]
 
+from benchmarks.embedded_postgres import EmbeddedPostgres
 from common.embedded_kafka import EmbeddedKafka
 from common.kafka_clients import (
     RESULTS,
@@ -24,16 +27,17 @@ from common.kafka_clients import (
 
 
 class Rig:
-    """The broker or the cluster; leaves nothing behind."""
+    """The broker or the cluster, and a PostgreSQL; leaves nothing behind."""
 
     def __init__(self, brokers: int, partitions: int) -> None:
-        self.kafka, self.partitions = EmbeddedKafka(brokers), partitions
+        self.kafka, self.partitions, self.postgres = EmbeddedKafka(brokers), partitions, EmbeddedPostgres()
         self.folder = Path()
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             self.folder = Path(tempfile.mkdtemp(prefix="faults-"))
             stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            stack.enter_context(self.postgres)
             stack.enter_context(self.kafka)
             self.servers = self.kafka.bootstrap_servers
             self.admin = AdminClient(base_config() | {"bootstrap.servers": self.servers})
@@ -51,6 +55,13 @@ class Rig:
             return all(len(edges(self.admin, topic, range(self.partitions))) > 0 for topic in (TASKS, RESULTS))
         except KafkaException:
             return False
+
+    def new_database(self) -> str:
+        """Make an empty PostgreSQL database; return its address."""
+        name = f"trial_{uuid.uuid4().hex}"
+        with psycopg.connect(self.postgres.dsn(), autocommit=True) as db:
+            db.execute(f"CREATE DATABASE {name}")  # pyright: ignore[reportArgumentType, reportCallIssue]
+        return self.postgres.dsn(name)
 
     def leader(self, topic: str, partition: int) -> int:
         """Return the id of the broker that leads a partition."""

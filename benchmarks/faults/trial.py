@@ -1,4 +1,4 @@
-"""One trial: workers and persisters under load, something that fails, and a count of what came of it."""
+"""One trial: workers and persisters of both stores under load, something that fails, and a count of what came of it."""
 
 import contextlib
 import itertools
@@ -7,9 +7,11 @@ import random
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Self
+
+import psycopg
 
 from benchmarks.faults.crew import Crew
 from benchmarks.faults.fault_worker import EXECUTION
@@ -38,23 +40,22 @@ class Trial:
         limit: int | None = None,
         worker_arguments: Arguments = lambda i: [],
         persister_arguments: Arguments = lambda i: [],
+        postgres_arguments: Arguments = lambda i: [],
         env: dict[str, str] | None = None,
     ) -> None:
         self.rig, self.outcome, self.rng = rig, outcome, random.Random(outcome.seed)
         self.folder = rig.folder / f"trial-{next(_numbers)}"
         self.folder.mkdir()
-        self.database = self.folder / "results.sqlite3"
+        self.database, self.dsn = self.folder / "results.sqlite3", rig.new_database()
         self.executions = self.folder / "executions"
         self.executions.touch()
         self.load = Load(rig.servers, rate, self.rng, limit)
         self.fault_at: float | None = None
         self._rate, self._began = rate, time.monotonic()
         self._stack = contextlib.ExitStack()
-        self._sizes, self._worker_arguments, self._persister_arguments = (
-            (workers, persisters),
-            worker_arguments,
-            persister_arguments,
-        )
+        self._sizes = workers, persisters
+        self._arguments = worker_arguments, persister_arguments, postgres_arguments
+        self.crews: list[Crew] = []
         self._env = {"KAFKA_BOOTSTRAP_SERVERS": rig.servers, "IRIS_DATABASE": str(self.database)} | (env or {})
 
     def __enter__(self) -> Self:
@@ -62,11 +63,14 @@ class Trial:
             self.observer = stack.enter_context(Observer(self.rig.servers))
             fixed = ["--delivery", self.outcome.delivery, "--executions", str(self.executions)]
             fixed += ["--slots", str(self.rig.folder)]
-            self.workers = self._crew("fault_worker", self._sizes[0], lambda i: fixed + self._worker_arguments(i))
-            stack.callback(self.workers.end)
-            self.persisters = self._crew("fault_persister", self._sizes[1], self._persister_arguments)
-            stack.callback(self.persisters.end)
-            self.until(lambda: self.workers.is_ready() and self.persisters.is_ready(), START_SECONDS, "programs ready")
+            stack.callback(lambda: [crew.end() for crew in self.crews])
+            workers, persisters = self._sizes
+            to_worker, to_persister, to_postgres = self._arguments
+            dsn = ["--dsn", self.dsn]
+            self.workers = self._crew("fault_worker", workers, lambda i: fixed + to_worker(i))
+            self.persisters = self._crew("fault_persister", persisters, to_persister)
+            self.postgres = self._crew("fault_postgres_persister", persisters, lambda i: dsn + to_postgres(i))
+            self.until(lambda: all(crew.is_ready() for crew in self.crews), START_SECONDS, "programs ready")
             self._stack = stack.pop_all()
         return self
 
@@ -76,15 +80,15 @@ class Trial:
         self._stack.close()
 
     def _crew(self, program: str, size: int, arguments: Arguments) -> Crew:
-        return Crew(f"benchmarks.faults.{program}", size, arguments, self._env, self.folder)
+        self.crews.append(Crew(f"benchmarks.faults.{program}", size, arguments, self._env, self.folder))
+        return self.crews[-1]
 
     def until(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
         """Start again who dies, until a condition holds. Raises TimeoutError."""
 
         def tended() -> bool:
-            self.workers.tend()
-            if hasattr(self, "persisters"):
-                self.persisters.tend()
+            for crew in self.crews:
+                crew.tend()
             return condition()
 
         wait(tended, seconds, what)
@@ -119,41 +123,47 @@ class Trial:
         self.fault_at = self.fault_at or time.monotonic()
 
     def drain(self) -> None:
-        """End the load; wait until each task has a result and each result a row, or no hope is left."""
+        """End the load; wait until each task has a result and each result its rows, or no hope is left."""
         self.load.stop()
         with contextlib.suppress(TimeoutError):
             self.until(lambda: self.load.sent.keys() <= self.observer.first.keys(), DRAIN_SECONDS, "all results")
         self.stored()
 
     def stored(self) -> None:
-        """Wait until SQLite has all that the observer has seen, or no hope is left."""
+        """Wait until both stores have all that the observer has seen, or no hope is left."""
         wanted = len(self.load.sent.keys() & self.observer.first.keys()) + self.load.plain
         with contextlib.suppress(TimeoutError):
-            self.until(lambda: sum(self.rows()) >= wanted, 30, "all rows")
+            self.until(lambda: self.sqlite_rows().total() >= wanted, 30, "all rows in SQLite")
+            self.until(lambda: self.postgres_rows().total() >= wanted, 30, "all rows in PostgreSQL")
 
-    def rows(self) -> tuple[int, int]:
-        """Return the rows of our tasks and those of plain results."""
-        ids, plain = self._rows()
-        return len(self.load.sent.keys() & ids.keys()), plain.total()
+    def sqlite_rows(self) -> Counter[str]:
+        """Return how many rows SQLite has of each of our tasks and plain results."""
+        if not self.database.exists():
+            return Counter()
+        with contextlib.closing(sqlite3.connect(self.database, timeout=10)) as db:
+            return self._ours(db.execute("SELECT task_id, value FROM results"))
 
-    def _rows(self) -> tuple[Counter[str], Counter[int]]:
-        ids: Counter[str] = Counter()
-        plain: Counter[int] = Counter()
-        if self.database.exists():
-            with contextlib.closing(sqlite3.connect(self.database, timeout=10)) as db:
-                for task_id, value in db.execute("SELECT task_id, value FROM results"):
-                    if task_id is not None:
-                        ids[task_id] += 1
-                    elif self.load.plain_mark in value:
-                        plain[json.loads(value)["X"][self.load.plain_mark]] += 1
-        return ids, plain
+    def postgres_rows(self) -> Counter[str]:
+        """Return how many rows PostgreSQL has of each of our tasks and plain results."""
+        with psycopg.connect(self.dsn) as db:
+            return self._ours(db.execute("SELECT task_id, value FROM iris.results"))
+
+    def _ours(self, rows: Iterable[tuple[str | None, str]]) -> Counter[str]:
+        ours: Counter[str] = Counter()
+        for task_id, value in rows:
+            if task_id in self.load.sent:
+                ours[task_id] += 1
+            elif task_id is None and self.load.plain_mark in value:
+                ours[f"plain {json.loads(value)['X'][self.load.plain_mark]}"] += 1
+        return ours
 
     def finish(self, expected_errors: dict[str, str] | None = None) -> Outcome:
         """Drain, end all programs in order, count."""
         self.drain()
-        self.workers.restart = self.persisters.restart = False
-        self.workers.leave()
-        self.persisters.leave()
+        for crew in self.crews:
+            crew.restart = False
+        for crew in self.crews:
+            crew.leave()
         self.observer.send_sentinels()
         with contextlib.suppress(TimeoutError):
             wait(lambda: len(self.observer.ended) == self.observer.partitions, 30, "sentinels")
@@ -162,12 +172,14 @@ class Trial:
 
     def _count(self, expected_errors: dict[str, str]) -> None:
         outcome, load, seen = self.outcome, self.load, self.observer
-        ids, plain = self._rows()
         outcome.sent += load.messages.total()
         outcome.results += len(load.sent.keys() & seen.first.keys())
-        lost_rows = len(load.sent.keys() & seen.first.keys() - ids.keys()) + load.plain - len(plain)
-        outcome.lost += len(load.sent.keys() - seen.first.keys()) + lost_rows
-        outcome.rows_doubled += sum(count - 1 for count in (*ids.values(), *plain.values()))
+        answered = load.sent.keys() & seen.first.keys()
+        wanted = answered | {f"plain {number}" for number in range(load.plain)}
+        sqlite, postgres = self.sqlite_rows(), self.postgres_rows()
+        outcome.lost += len(load.sent.keys() - answered) + len(wanted - sqlite.keys()) + len(wanted - postgres.keys())
+        outcome.rows_doubled += sqlite.total() - len(sqlite)
+        outcome.postgres_rows_doubled += postgres.total() - len(postgres)
         outcome.results_doubled += sum(max(0, seen.count[i] - load.messages[i]) for i in load.sent)
         outcome.executions_again += executions_again(self.executions)
         if self.fault_at:
@@ -180,7 +192,7 @@ class Trial:
             wrong = Counter(code for i, code in ours.items() if expected_errors.get(i) != code)
             missing = len(expected_errors.keys() - ours.keys())
             outcome.problems.append(f"answered with an error: {dict(wrong)}; expected errors missing: {missing}")
-        outcome.problems += self.workers.problems + self.persisters.problems
+        outcome.problems += [problem for crew in self.crews for problem in crew.problems]
         if len(seen.ended) < seen.partitions:
             outcome.problems.append("readers of committed results are held up")
         outcome.problems += [f"the load was refused: {text}" for text in sorted(set(load.refused))]

@@ -38,17 +38,8 @@ def killed_at(rig: Rig, outcome: Outcome, times: int, points: tuple[str, ...] = 
             trial.until(lambda: trial.workers.kills > outcome.times, KILL_SECONDS, "a kill")
             trial.struck()
         armed.on = False
-        replace_all(trial)
+        trial.workers.replace_all()
         return trial.finish()
-
-
-def replace_all(trial: Trial) -> None:
-    """Let the workers that are still armed leave, with others in their places. One may yet kill itself; no harm."""
-    for i in list(trial.workers.members):
-        trial.workers.leave(i)
-    for i in range(trial.workers.size):
-        if i not in trial.workers.members:
-            trial.workers.start(i)
 
 
 def one_killed(rig: Rig, outcome: Outcome, times: int) -> Outcome:
@@ -85,7 +76,7 @@ def frozen(rig: Rig, outcome: Outcome, times: int) -> Outcome:
                 trial.workers.start(i)
         for member in members.values():
             member.process.send_signal(signal.SIGCONT)
-        replace_all(trial)
+        trial.workers.replace_all()
         return trial.finish()
 
 

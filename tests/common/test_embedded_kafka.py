@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # pyright: ignore[reportPrivateImportUsage]
 
 from common.embedded_kafka import EmbeddedKafka, free_ports
+from common.kafka_clients import base_config, edges
 from common.kafka_jars import KafkaStartError, class_path
 from common.kafka_probe import broker_ids
 from common.settings import ROOT
@@ -129,6 +130,8 @@ def test_a_day_with_one_broker(start: Callable[..., Program], tmp_path: Path) ->
     assert (more.returncode, more.stdout) == (1, "")
     assert more.stderr == f"Kafka is already running: {servers}, with 1 broker, not 3: stop it first.\n"
 
+    admin = AdminClient(base_config() | {"bootstrap.servers": servers})
+    assert edges(admin, "t", [0]) == {0: (0, 1)}
     [broker] = first.brokers()
     first.end(signal.SIGKILL)
     if sys.platform == "linux":
@@ -137,6 +140,9 @@ def test_a_day_with_one_broker(start: Callable[..., Program], tmp_path: Path) ->
     assert not broker.is_running()
     produce(servers, b"after")
     assert consume(servers, 2) == [b"before", b"after"]
+    assert edges(admin, "t", [0]) == {0: (0, 2)}  # a client from before the restart finds its way
+    log = (data_dir / "broker-1" / "kafka.log").read_text(encoding="utf-8")
+    assert "DuplicateBrokerRegistration" not in log  # its former self was declared dead before: see kafka_fencing
 
     [broker] = again.brokers()
     code, output, errors, seconds = again.end(signal.SIGINT)

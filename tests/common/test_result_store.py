@@ -3,6 +3,7 @@
 import multiprocessing
 import sqlite3
 from collections.abc import Iterator
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,23 @@ def test_two_persisters_at_once_store_each_row_once(tmp_path: Path):
     assert [one.exitcode for one in both] == [0, 0]
     with ResultStore(path) as store:
         assert [one.value for one in store.newest(10 * total)] == [f"message {number}" for number in range(total)]
+
+
+def open_at_once(path: Path, start: Barrier) -> None:
+    for number in range(20):
+        start.wait(60)
+        ResultStore(path.with_name(f"{number}.sqlite3")).close()
+
+
+def test_persisters_that_make_the_file_at_the_same_moment_do_not_hinder_each_other(tmp_path: Path):
+    context = multiprocessing.get_context("spawn")
+    start = context.Barrier(3)
+    all_three = [context.Process(target=open_at_once, args=(tmp_path / "x", start)) for _ in range(3)]
+    for one in all_three:
+        one.start()
+    for one in all_three:
+        one.join(60)
+    assert [one.exitcode for one in all_three] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("damage", ["no database", "a folder", "below a file"])

@@ -18,13 +18,13 @@ from confluent_kafka.admin import (
     ResourceType,  # pyright: ignore[reportPrivateImportUsage]
 )
 
+from benchmarks import embedded_postgres as embedded
 from common.embedded_kafka import EmbeddedKafka
 from common.kafka_clients import RESULTS, Connection, Stop
 from common.persister import Persister, Store, results_consumer
 from common.result_store import PositionMovedError, Row, Span
 from tests.helpers import WAIT_SECONDS, Program, X, admin_of, produce, until
 
-embedded = importlib.import_module("tests.5_task_queue.beyond.embedded_postgres")
 try:
     psycopg = importlib.import_module("psycopg")
     embedded.programs()

@@ -1,0 +1,27 @@
+"""What happens before a lone broker starts again after a crash."""
+
+from pathlib import Path
+
+from common.broker_settings import broker_settings, node_settings
+from common.kafka_fencing import controller_properties, was_killed
+
+
+def test_the_controller_alone_is_the_same_node_without_anything_for_clients(tmp_path: Path):
+    settings = broker_settings(1) | node_settings(1, 9092, {1: 9093}, tmp_path)
+    text = controller_properties("\n".join(f"{name}={value}" for name, value in settings.items()))
+    alone = dict(line.split("=", 1) for line in text.splitlines())
+    assert (alone["process.roles"], alone["listeners"]) == ("controller", "CONTROLLER://127.0.0.1:9093")
+    assert not {"advertised.listeners", "inter.broker.listener.name"} & alone.keys()
+    assert int(alone["broker.heartbeat.interval.ms"]) * 2 <= int(alone["broker.session.timeout.ms"])
+    for same in ("node.id", "log.dirs", "controller.quorum.voters", "controller.listener.names"):
+        assert alone[same] == settings[same]
+
+
+def test_a_folder_tells_whether_its_broker_ended_in_order(tmp_path: Path):
+    assert not was_killed(tmp_path)
+    (tmp_path / "meta.properties").touch()  # formatted, never started
+    assert not was_killed(tmp_path)
+    (tmp_path / "__cluster_metadata-0").mkdir()
+    assert was_killed(tmp_path)
+    (tmp_path / ".kafka_cleanshutdown").touch()
+    assert not was_killed(tmp_path)

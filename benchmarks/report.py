@@ -88,7 +88,11 @@ def scoreboard(record: Record) -> str:
     head = "Predictions per second, by model and number of clients:\n\n"
     middle = "\nOne client; CPU and memory of what does the work:\n\n"
     end = "\nWhat becomes of the questions, all runs together:\n\n"
-    return head + markdown(columns, rate) + middle + markdown(costs, cost) + end + markdown(fates, fate)
+    limits = [(name, spread(found)) for name, found in record["limits"].items()]
+    ratios = [(name, spread(found)) for name, found in record["ratios"].items()]
+    raw = "\nThe raw limits, measured between the stages:\n\n" + markdown(["reference", "per second"], limits)
+    raw += "\n" + markdown(["ratio", "measured"], ratios)
+    return head + markdown(columns, rate) + middle + markdown(costs, cost) + end + markdown(fates, fate) + raw
 
 
 def worker_rate(record: Record) -> str:

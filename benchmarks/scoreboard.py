@@ -3,13 +3,15 @@
 - 1, 2 and 4 clients that each wait for their answer before they ask again, with the fast model and with a slow one;
 - a backlog, for the stages whose clients need not wait;
 - overload: 16 clients ask within 0.2 s, 50 ms of CPU each; stage 3 takes 4 at a time (`--limit-concurrency`);
-- killed: 16 clients ask in the same way, then what does the work gets SIGKILL and is started again.
+- killed: 16 clients ask in the same way, then what does the work gets SIGKILL and is started again;
+- beside them the raw limits of the same minutes, from benchmarks/reference/.
 
 Run: python -m benchmarks.scoreboard            # 5 times (about 12 minutes)
      python -m benchmarks.scoreboard --quick    # once (under 2 minutes)
 """
 
 import argparse
+import json
 import sys
 import threading
 import time
@@ -21,6 +23,7 @@ from typing import Any
 from benchmarks.harness import (
     Kafka,
     Measured,
+    Program,
     fill,
     kafka,
     measurements,
@@ -31,7 +34,9 @@ from benchmarks.harness import (
     tasks,
     watch,
 )
-from benchmarks.stages import Client, Stage, Stage1, Stage2, Stage3, Stage4, Stage5
+from benchmarks.http_servers import server
+from benchmarks.stages import Client, Http, Stage, Stage1, Stage2, Stage3, Stage4, Stage5
+from benchmarks.worker_rate import measure as work_off
 from common.iris_model import load_model
 from common.kafka_clients import RESULTS, TASKS
 
@@ -45,6 +50,13 @@ KILL_AFTER, START_AFTER = 0.6, 0.5  # seconds from the questions to SIGKILL, fro
 ANSWER_SECONDS = 60.0  # who has no answer by then has lost it
 OUTCOMES = ("answered", "refused", "lost")
 STAGES: dict[str, Callable[[], Stage]] = {"1": Stage1, "2": Stage2, "3": Stage3, "4": Stage4, "5": Stage5}
+RATIOS = {  # name: (stage, which rate of it, limit)
+    "prompt, 1 client / bare predict, one row at a time": ("2", "fast, 1", "bare predict, one row at a time"),
+    "server, 1 client / bare uvicorn, 1 client": ("3", "fast, 1", "bare uvicorn, 1 client"),
+    "task queue, backlog / Kafka echo": ("5", "backlog", "Kafka echo"),
+    "task queue, backlog / one by one": ("5", "backlog", "one by one"),
+    "task queue, backlog / bare predict, whole array": ("5", "backlog", "bare predict, whole array"),
+}
 MESSAGES = {"4": lambda n: (("", m.model_dump_json().encode()) for m in measurements(n)), "5": tasks}
 
 
@@ -171,6 +183,38 @@ def measure(key: str, broker: Kafka, quick: bool) -> dict[str, Any]:
     return found
 
 
+def limits(broker: Kafka, quick: bool) -> dict[str, float]:
+    """Return the rates, per second, of what no stage can be faster than, and of one task at a time."""
+    seconds, count = (0.7, 60_000) if quick else (4.0, 300_000)
+    predict = json.loads(Program("benchmarks.reference.bare_predict", "--rows", count).wait(ANSWER_SECONDS))
+    with server("bare uvicorn", "benchmarks.reference.bare_uvicorn:app") as bare:
+        client, times = Http(int(bare.url.rpartition(":")[2]), keep=True), []
+        start = time.perf_counter()
+        _ask_until(client, start + seconds, times)
+        answered = len(times) / (time.perf_counter() - start)
+        client.close()
+    fill(broker.servers, TASKS, tasks(count))
+    echo, one_by_one = (work_off(broker, name, count, 2 * seconds).rate for name in ("echo", "one-by-one"))
+    return {
+        "bare predict, one row at a time": float(predict["single_rate"]),
+        "bare predict, whole array": float(predict["rate"]),
+        "bare uvicorn, 1 client": answered,
+        "Kafka echo": echo,
+        "one by one": one_by_one,
+    }
+
+
+def ratios(stages: dict[str, list[dict[str, Any]]], limit: list[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Return what the stages reach of the limits: ratios of rates that were measured in the same turn."""
+    found = {}
+    for name, (key, which, of) in RATIOS.items():
+        runs = stages.get(key, [])
+        rates = [run[which] if which == "backlog" else run["clients"][which]["per_second"] for run in runs]
+        if rates:
+            found[name] = summary([rate / raw[of] for rate, raw in zip(rates, limit, strict=True)])
+    return found
+
+
 def merge(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Return medians and spread where there are numbers to compare; counts are added up."""
     merged: dict[str, Any] = {}
@@ -220,6 +264,12 @@ def show(stages: dict[str, dict[str, Any]], repeat: int) -> None:
         show_table(name, ["stage", "asked", *OUTCOMES, "longest wait s"], rows)
 
 
+def show_limits(figures: dict[str, Any]) -> None:
+    """Print the limits and what is reached of them."""
+    show_table("raw limits", ["reference", "per second"], [(n, f["median"]) for n, f in figures["limits"].items()])
+    show_table("ratios", ["ratio", "median"], [(name, found["median"]) for name, found in figures["ratios"].items()])
+
+
 def main(argv: list[str] | None = None) -> int:
     """Measure, print, save, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -232,6 +282,7 @@ def main(argv: list[str] | None = None) -> int:
 
     load_model()  # trains where there is no model yet
     runs: dict[str, list[dict[str, Any]]] = {key: [] for key in args.stages}
+    raw: list[dict[str, float]] = []
     for turn in range(repeat):
         with kafka(partitions=1) as broker:
             for key in args.stages:
@@ -239,9 +290,13 @@ def main(argv: list[str] | None = None) -> int:
                     broker.create_topics(4)
                 runs[key].append(measure(key, broker, args.quick))
                 print(f"{turn + 1}/{repeat} stage {key}", file=sys.stderr, flush=True)
+            raw.append(limits(broker, args.quick))
+            print(f"{turn + 1}/{repeat} limits", file=sys.stderr, flush=True)
     stages = {key: {"title": STAGES[key]().title} | merge(found) for key, found in runs.items()}
     show(stages, repeat)
-    figures = {"slow_model_cpu_seconds": SLOW_SECONDS, "server_limit": SERVER_LIMIT, "stages": stages}
+    figures: dict[str, Any] = {"slow_model_cpu_seconds": SLOW_SECONDS, "server_limit": SERVER_LIMIT, "stages": stages}
+    figures |= {"limits": merge(raw), "ratios": ratios(runs, raw)}
+    show_limits(figures)
     save("scoreboard", argv, figures, args.out)
 
     from benchmarks.plots import draw_all

@@ -1,5 +1,6 @@
 """What the Kafka programs of stages 4 and 5 share: names, connections, topics, dead letters, stopping."""
 
+import faulthandler
 import os
 import signal
 import sys
@@ -269,6 +270,7 @@ class Stop:
     def __init__(self, signals: Iterable[signal.Signals] = (signal.SIGINT, signal.SIGTERM)) -> None:
         self._event = threading.Event()
         self._since = 0.0
+        self._nowhere = os.open(os.devnull, os.O_WRONLY)
         numbers = set(signals)
         for number in numbers:
             signal.signal(number, lambda *_: None)
@@ -282,6 +284,8 @@ class Stop:
             pass
         self._since = time.monotonic()
         self._event.set()
+        # The client library can also wait while it keeps Python's lock; then this thread would not come to its end.
+        faulthandler.dump_traceback_later(HARD_STOP_SECONDS + 0.1, exit=True, file=self._nowhere)
         time.sleep(HARD_STOP_SECONDS)
         print("Kafka does not answer. Ended without waiting for it; nothing is lost.", file=sys.stderr, flush=True)
         os._exit(1)

@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -24,6 +25,8 @@ from common.kafka_clients import (
     new_topic,
     reader_config,
 )
+
+cancelled = threading.Event()  # Ctrl-C reaches the main thread alone; the others look here
 
 
 class Rig:
@@ -119,9 +122,11 @@ class Rig:
 
 
 def wait(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Wait until a condition holds. Raises TimeoutError."""
+    """Wait until a condition holds. Raises TimeoutError, and KeyboardInterrupt once the command was told to end."""
     deadline = time.monotonic() + seconds
     while not condition():
+        if cancelled.is_set():
+            raise KeyboardInterrupt
         if time.monotonic() > deadline:
             raise TimeoutError(f"not within {seconds:g} s: {what}")
         time.sleep(0.02)

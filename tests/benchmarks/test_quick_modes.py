@@ -102,7 +102,8 @@ def test_the_scoreboard_adds_up(tmp_path: Path):
 
 
 def check_scoreboard(folder: Path, keys: str) -> None:
-    stages = record(folder, "scoreboard")["stages"]
+    found = record(folder, "scoreboard")
+    stages = found["stages"]
     assert list(stages) == list(keys)
     for key, stage in stages.items():
         for name in ("overload", "killed"):
@@ -112,5 +113,7 @@ def check_scoreboard(folder: Path, keys: str) -> None:
     assert stages["3"]["overload"]["refused"] > 0
     assert stages["5"]["overload"]["answered"] == scoreboard.CROWD
     assert stages["5"]["killed"]["lost"] == 0
+    assert all(limit["median"] > 0 for limit in found["limits"].values())
+    assert set(found["ratios"]) == {name for name, (key, _, _) in scoreboard.RATIOS.items() if key in keys}
     drawn = {path.name for path in folder.glob("*.svg")}
     assert drawn == {"throughput.svg", "latency.svg", "outcomes.svg"}

@@ -18,7 +18,11 @@ from benchmarks.capacity import FORMULA, plans_of
 from benchmarks.harness import RESULTS_DIR, number
 
 README = Path(__file__).parent / "README.md"
-READMES = (README, README.parents[1] / "5_task_queue" / "README.md")
+READMES = (
+    README,
+    README.parents[1] / "5_task_queue" / "README.md",
+    README.parents[1] / "3_client_server" / "services" / "README.md",
+)
 TABLE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 NOT_YET = "Not measured yet.\n"
 MILLION = 1_000_000
@@ -36,6 +40,10 @@ def markdown(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def origin(record: Record) -> str:
     """Return where figures come from: the command, the machine, the versions."""
     machine = record["machine"]
+    if "versions" in record:  # stage 3's services
+        versions = ", ".join(f"{name} {found}" for name, found in record["versions"].items())
+        where = f"{machine['cores']} cores ({machine['processor']}), {machine['memory_gb']} GB"
+        return f"`{record['command']}` on {record['date'][:10]}: {where}, {versions}.\n\n"
     libraries = ", ".join(f"{name} {found}" for name, found in machine["libraries"].items())
     return (
         f"`{record['command']}` on {machine['date']}: {machine['cores']} cores, {machine['memory_gb']} GB, "
@@ -155,6 +163,39 @@ def profiles(record: Record) -> str:
     return markdown(["µs of one task", *phases, "all"], rows)
 
 
+def services(record: Record) -> str:
+    """Return rates and latencies of the servers, and what the bars ask for."""
+    rows = [
+        (
+            name,
+            *(f"{f['rate']:,.0f} · {f['p50_ms']:.2f} · {f['p99_ms']:.1f}".replace(",", " ") for f in counts.values()),
+            f"{record['memory_mb'][name]:.0f} MB",
+        )
+        for name, counts in record["figures"].items()
+    ]
+    counts = list(next(iter(record["figures"].values())))
+    columns = ["requests/s · p50 ms · p99 ms", *(f"{count} at a time" for count in counts), "memory"]
+    ratios = [
+        ("model service's rate / plain FastAPI's", *record["times_the_reference"].values()),
+        ("what the gateway adds to p50 / the model service's p50", *record["gateway_adds"].values()),
+    ]
+    found = markdown(columns, rows) + "\n" + markdown(["ratio", *(f"{count} at a time" for count in counts)], ratios)
+    many = [(name, f["p50_ms"], f["times_one"]) for name, f in record["many_measurements"].items()]
+    return found + "\n" + markdown(["1 000 measurements in a request", "p50 ms", "times that of one"], many)
+
+
+def overload(record: Record) -> str:
+    """Return the sweep of clients, with and without a limit."""
+    sweeps = record["sweeps"]
+    whats = {"predictions_per_second": "predictions/s", "p99_ms": "p99 ms", "refusals_per_second": "refused/s"}
+    columns = ["clients", *(f"{name}: {what}" for name in sweeps for what in whats.values())]
+    rows = [
+        (str(steps[0]["clients"]), *(step[key] for step in steps for key in whats))
+        for steps in zip(*sweeps.values(), strict=True)
+    ]
+    return markdown(columns, rows)
+
+
 def capacity(record: Record) -> str:
     """Return the formula and what a million tasks per second would take."""
     found = plans_of(MILLION, record)
@@ -170,6 +211,8 @@ RENDERED: dict[str, tuple[str, Callable[[Record], str]]] = {  # table: which mea
     "persister_rate": ("persister_rate", persister_rate),
     "scale": ("scale", scale),
     "profiles": ("profiles", profiles),
+    "services": ("services", services),
+    "overload": ("overload", overload),
     "capacity": ("worker_rate", capacity),
 }
 

@@ -41,8 +41,8 @@ BARS = {"p50": 1.25, "p99": 1.5}
 Settings = dict[str, Any]
 # What is changed, where: the worker's producer, the worker's consumer, the client's producer, the client's reader.
 SETTINGS: dict[str, tuple[str, Settings, Settings, Settings, Settings]] = {
-    "as it is": ("linger.ms=0, idempotence, fetch.wait.max.ms=500", {}, {}, {}, {}),
-    "linger.ms=5": ("both producers wait for company", {"linger.ms": 5}, {}, {"linger.ms": 5}, {}),
+    "as it is": ("the client's linger.ms=0, idempotence, fetch.wait.max.ms=500", {}, {}, {}, {}),
+    "linger.ms=5": ("the client's producer waits for company", {}, {}, {"linger.ms": 5}, {}),
     "no idempotence": (
         "a retry may double a message",
         {"enable.idempotence": False},

@@ -34,9 +34,9 @@ FAULTS = {
     },
     "kill-anywhere": Fault("worker SIGKILL at these five points, mixed", w.killed_at, 5, 0),
     "kill-one": Fault("one of three workers SIGKILLed from outside", w.one_killed, 1, 20),
-    "zombie": Fault("worker SIGSTOP for 9 s, then SIGCONT", w.frozen, 2, 10),
+    "zombie": Fault("worker SIGSTOP for 9 s, then SIGCONT", w.frozen, 1, 10),
     "sigterm": Fault("worker SIGTERM", w.asked_to_leave, 3, 20),
-    "crash-loop": Fault("every worker killed within 2 s of its start", w.crash_loop, 6, 20),
+    "crash-loop": Fault("every worker killed within 2 s of its start", w.crash_loop, 4, 20),
     "broker-killed": Fault("the only broker SIGKILLed and started again", b.single, 1, 10),
     "persister-killed": Fault(
         "three persisters of each store, SIGKILL at their five points", p.killed, 10, 200, lane=1

@@ -69,11 +69,18 @@ def test_the_persister_stores_each_result_once(tmp_path: Path):
     assert found["sent"] == 20_200
 
 
-def test_scale_measures_workers_and_batches(tmp_path: Path):
-    assert scale.main(["--quick", "--only", "workers", "batches", "--out", str(tmp_path)]) == 0
+def test_scale_measures_batches(tmp_path: Path):
+    assert scale.main(["--quick", "--only", "batches", "--out", str(tmp_path)]) == 0
+    assert {row["batch"] for row in record(tmp_path, "scale")["batches"]} == {1, 1000}
+
+
+@pytest.mark.slow
+def test_scale_measures_workers_sizes_and_brokers(tmp_path: Path):
+    assert scale.main(["--quick", "--out", str(tmp_path)]) == 0
     found = record(tmp_path, "scale")
     assert {(row["partitions"], row["workers"]) for row in found["workers"]} == {(1, 1), (1, 2), (2, 1), (2, 2)}
-    assert {row["batch"] for row in found["batches"]} == {1, 1000}
+    assert {row["bytes"] for row in found["sizes"]} == {150, 4096}
+    assert {row["brokers"] for row in found["brokers"]} == {1, 3}
 
 
 def test_a_padded_task_is_the_same_task():

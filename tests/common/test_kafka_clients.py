@@ -2,7 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
@@ -25,6 +28,7 @@ from common.kafka_clients import (
     raise_undelivered,
     reader_config,
 )
+from common.settings import ROOT
 from tests.helpers import WAIT_SECONDS, produce
 
 PROGRAMS = [
@@ -155,3 +159,28 @@ def test_a_stop_is_set_by_a_signal(monkeypatch: pytest.MonkeyPatch):
     finally:
         signal.signal(signal.SIGUSR1, before)
         signal.set_wakeup_fd(-1)
+
+
+HANGS_WITH_THE_LOCK = """
+import ctypes, time
+from common.kafka_clients import Stop
+stop = Stop()
+print("ready", flush=True)
+while not stop.requested:
+    time.sleep(0.01)
+ctypes.PyDLL(None).sleep(60)  # keeps Python's lock, as a call into the client library may
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGTERM")
+def test_a_program_that_hangs_inside_the_client_library_ends_within_three_seconds():
+    command = [sys.executable, "-W", "error", "-c", HANGS_WITH_THE_LOCK]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout and program.stdout.readline() == "ready\n"
+        asked = time.monotonic()
+        program.terminate()
+        try:
+            assert program.wait(WAIT_SECONDS) == 1
+            assert time.monotonic() - asked < 3.5
+        finally:
+            program.kill()

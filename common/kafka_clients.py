@@ -40,6 +40,10 @@ Config = dict[str, Any]
 Headers = list[tuple[str, str | bytes | None]]
 
 
+class MembershipLostError(Exception):
+    """The client library has given up its membership of a group for good: a new consumer has to join."""
+
+
 class Connection:
     """Says once that Kafka has gone away, and once that it is back. librdkafka reconnects by itself."""
 
@@ -51,6 +55,12 @@ class Connection:
         if error.code() == KafkaError._ALL_BROKERS_DOWN and not self.down:
             self.down = True
             print("Kafka does not answer. Waiting for it ...", file=sys.stderr, flush=True)
+
+    def on_consumer_error(self, error: KafkaError) -> None:
+        """Take what a member of a group reports; raises MembershipLostError, out of its poll()."""
+        if error.fatal():
+            raise MembershipLostError(error.str())
+        self.on_error(error)
 
     def answered(self) -> None:
         """Take note that Kafka has answered."""
@@ -91,6 +101,7 @@ def producer_config(connection: Connection | None = None) -> Config:
 def consumer_config(group: str, connection: Connection | None = None) -> Config:
     """Return the settings of a member of a consumer group that commits by itself, after the work."""
     return base_config(connection) | {
+        "error_cb": connection.on_consumer_error if connection else lambda error: None,
         "group.id": group,
         "group.protocol": "consumer",  # KIP-848: members come and go without stopping the others
         "enable.auto.commit": False,
@@ -305,12 +316,18 @@ class Stop:
 
 
 def run_with_kafka(main: Callable[[], int]) -> NoReturn:
-    """Run a program's main() as `run` does; a failure of Kafka that nobody has dealt with is one line, too."""
+    """Run a program's main() as `run` does; a failure of Kafka that nobody has dealt with is one line, too.
+
+    A member that its group has lost for good, as can happen while an overloaded broker starts again, begins anew.
+    """
 
     def guarded() -> int:
-        try:
-            return main()
-        except KafkaException as error:
-            raise ProgramError(f"Kafka does not answer as it should: {error.args[0].str()}.") from None
+        while True:
+            try:
+                return main()
+            except MembershipLostError as error:
+                print(f"Kafka has lost this program's membership ({error}). Joining again ...", file=sys.stderr)
+            except KafkaException as error:
+                raise ProgramError(f"Kafka does not answer as it should: {error.args[0].str()}.") from None
 
     run(guarded)

@@ -22,7 +22,7 @@ from confluent_kafka.admin import AdminClient
 from common.kafka_clients import ANSWER_SECONDS, TASKS, Stop, edges, next_offsets, place
 
 MAX_ATTEMPTS = 3  # crashes with the task alone in hand
-FEWER = 100  # after a crash with n tasks in hand, n / 100 are taken at a time
+FEWER = 20  # after a crash with n tasks in hand, n / 20 are taken at a time
 SMALL_BATCH = 100  # tasks that may be taken however few came before
 GROWTH = 4  # above, a batch is at most so many times the last one
 SECONDS_IN_HAND = 0.5  # no more work is taken at once than this takes

@@ -4,7 +4,7 @@ Two faults, in quick mode three, are tried at the same time, each on a Kafka of 
 
 Run: python -m benchmarks.faults --quick
      python -m benchmarks.faults --fault kill-one zombie --delivery exactly-once --seed 7
-     python -m benchmarks.faults --json benchmarks/results/faults.json
+     python -m benchmarks.faults --json benchmarks/results/faults.json   (with --fault: the others stay in the file)
      python -m benchmarks.faults --render
 """
 

@@ -47,8 +47,13 @@ def line(outcome: Outcome) -> str:
 
 
 def write(path: Path, outcomes: list[Outcome], command: str, machine: dict[str, Any]) -> None:
-    """Write the figures, with the command and the machine."""
-    data = {"command": command, "machine": machine, "faults": [outcome.to_json() for outcome in outcomes]}
+    """Write the figures, with the command and the machine. Single faults take their places among the others."""
+    rows = {(outcome.fault, outcome.delivery): outcome.to_json() for outcome in outcomes}
+    if " --fault " in command and path.exists():
+        known = json.loads(path.read_text(encoding="utf-8"))
+        command = known["command"]
+        rows = {(row["fault"], row["delivery"]): row for row in known["faults"]} | rows
+    data = {"command": command, "machine": machine, "faults": list(rows.values())}
     path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
 

@@ -85,12 +85,13 @@ def main() -> None:
     parser.add_argument("--linger-ms", type=float, default=0)
     parser.add_argument("--commit", choices=["none", "async", "sync"], default="none", help="after each answer")
     parser.add_argument("--answer", action="store_true", help="be the process that answers")
+    parser.add_argument("--answer-with", default="benchmarks.reference.raw_round_trip", help="the module that answers")
     args = parser.parse_args()
     if args.answer:
         args.reads, args.writes = args.tasks, args.results
         return answer(args)
     args.reads, args.writes = args.results, args.tasks
-    command = [sys.executable, "-m", "benchmarks.reference.raw_round_trip", "--answer", *sys.argv[1:]]
+    command = [sys.executable, "-m", args.answer_with, "--answer", *sys.argv[1:]]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
         try:
             assert other.stdout and other.stdout.readline() == b"ready\n"

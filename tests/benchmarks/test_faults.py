@@ -88,6 +88,15 @@ def test_a_coordinator_is_found_by_javas_hash() -> None:
     assert java_hash("iris-task-queue-workers") >= 0
 
 
+def test_single_faults_take_their_places_among_the_others(tmp_path: Path) -> None:
+    data = tmp_path / "faults.json"
+    table.write(data, [Outcome(name, "exactly-once", 1) for name in ("zombie", "storm")], "all of them", {})
+    table.write(data, [Outcome("zombie", "exactly-once", 2)], "all of them --fault zombie", {})
+    written = json.loads(data.read_text(encoding="utf-8"))
+    assert [(row["fault"], row["seed"]) for row in written["faults"]] == [("zombie", 2), ("storm", 1)]
+    assert written["command"] == "all of them"
+
+
 def test_the_table_is_written_between_the_markers(tmp_path: Path) -> None:
     data, readme = tmp_path / "faults.json", tmp_path / "README.md"
     machine = {"date": "2026-11-21", "cores": 2, "memory_gb": 8, "system": "Linux", "python": "3.11", "kafka": "4.3.1"}

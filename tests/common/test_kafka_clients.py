@@ -17,9 +17,11 @@ from common.kafka_clients import (
     RESULTS,
     TASKS,
     Connection,
+    MembershipLostError,
     Stop,
     assign_at_end,
     connect,
+    consumer_config,
     create_topics,
     dead_letter_headers,
     deliver,
@@ -27,6 +29,7 @@ from common.kafka_clients import (
     producer_config,
     raise_undelivered,
     reader_config,
+    run_with_kafka,
 )
 from common.settings import ROOT
 from tests.helpers import WAIT_SECONDS, produce
@@ -159,6 +162,35 @@ def test_a_stop_is_set_by_a_signal(monkeypatch: pytest.MonkeyPatch):
     finally:
         signal.signal(signal.SIGUSR1, before)
         signal.set_wakeup_fd(-1)
+
+
+def test_a_member_that_its_group_has_lost_begins_anew(capsys: pytest.CaptureFixture[str]):
+    starts: list[int] = []
+
+    def main() -> int:
+        starts.append(1)
+        if len(starts) == 1:
+            Connection().on_consumer_error(KafkaError(KafkaError.GROUP_ID_NOT_FOUND, "gone", True))
+        return 7
+
+    with pytest.raises(SystemExit) as ended:
+        run_with_kafka(main)
+    assert (ended.value.code, len(starts)) == (7, 2)
+    assert capsys.readouterr().err == "Kafka has lost this program's membership (gone). Joining again ...\n"
+
+
+def test_what_a_member_reports_comes_out_of_its_poll(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{free_ports(1)[0]}")
+
+    class Lost(Connection):
+        def on_error(self, error: KafkaError) -> None:
+            raise MembershipLostError(error.str())
+
+    consumer = Consumer(consumer_config("a-group", Lost()))
+    consumer.subscribe([TASKS])
+    with pytest.raises(MembershipLostError):
+        consumer.poll(WAIT_SECONDS)
+    consumer.close()
 
 
 HANGS_WITH_THE_LOCK = """

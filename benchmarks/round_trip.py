@@ -1,7 +1,8 @@
 """What one task costs from a client to an idle worker and back, beside the raw round trip of Kafka's own client.
 
 In turn, several times over: the raw round trip, then the stage's own client and worker in both delivery modes. Each
-client is positioned once and asks one task after another. Then the worker and the client with one setting changed.
+client is positioned once and asks one task after another. Then FastStream as the one that answers, without any work to
+do, and the worker and the client with one setting changed.
 
 Run: python -m benchmarks.round_trip            # 1 000 rounds, 5 times
      python -m benchmarks.round_trip --quick    # 150 rounds, once
@@ -75,6 +76,9 @@ SETTINGS: dict[str, tuple[str, Settings, Settings, Settings, Settings]] = {
 }
 
 
+FASTSTREAM = ("--answer-with", "benchmarks.reference.faststream_answer")
+
+
 def raw(broker: Kafka, rounds: int, *arguments: str) -> dict[str, float]:
     """Return p50 and p99 of the raw round trip in milliseconds."""
     program = Program(RAW, "--servers", broker.servers, "--rounds", rounds, *arguments)
@@ -133,7 +137,7 @@ def main(argv: list[str] | None = None) -> int:
         settings = ["linger.ms=5"] if args.quick else list(SETTINGS)
 
     systems: dict[str, list[dict[str, float]]] = {name: [] for name in ("raw", "at-least-once", "exactly-once")}
-    systems |= {f"raw, commit {how}": [] for how in ("async", "sync")}
+    systems |= {f"raw, commit {how}": [] for how in ("async", "sync")} | {"FastStream": []}
     changed: dict[str, list[dict[str, float]]] = {name: [] for name in settings}
     with kafka(partitions=args.partitions) as broker:
         for topic in ("raw-tasks", "raw-results"):
@@ -144,6 +148,7 @@ def main(argv: list[str] | None = None) -> int:
                 systems[delivery].append(through_worker(rounds, delivery))
             for how in ("async", "sync"):
                 systems[f"raw, commit {how}"].append(raw(broker, rounds, "--commit", how))
+            systems["FastStream"].append(raw(broker, rounds, *FASTSTREAM))
             for name in settings:
                 changed[name].append(through_worker(rounds, "at-least-once", name))
             print(f"{turn + 1}/{repeat} done", file=sys.stderr, flush=True)
@@ -164,6 +169,11 @@ def main(argv: list[str] | None = None) -> int:
                 "bar": bar,
                 "reached": summary(pairs)["median"] <= bar,
             }
+    pairs = [a["p50"] / b["p50"] for a, b in zip(systems["at-least-once"], systems["FastStream"], strict=True)]
+    figures["ratios"]["at-least-once / FastStream, p50"] = summary(pairs) | {
+        "bar": 1,
+        "reached": summary(pairs)["median"] <= 1,
+    }
     rows = figures["systems_ms"] | figures["settings_ms"]
     show_table(
         f"One task through an idle worker and back, ms, {rounds} rounds, medians of {repeat}",

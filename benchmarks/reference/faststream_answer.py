@@ -1,4 +1,4 @@
-"""The answering side of the raw round trip as a FastStream application: as short as its documentation shows it, no model.
+"""The answering side of the raw round trip as a FastStream application, as its documentation shows it; no model.
 
 Started by: python -m benchmarks.reference.raw_round_trip --answer-with benchmarks.reference.faststream_answer
 """
@@ -22,9 +22,14 @@ def main() -> None:
     broker = KafkaBroker(args.servers, logger=None)
     value = b"x" * RESULT_BYTES
 
-    @broker.subscriber(args.tasks, group_id="faststream", on_assign=lambda *_: print("ready", flush=True))
+    @broker.subscriber(
+        args.tasks,
+        group_id="faststream",
+        auto_offset_reset="earliest",  # `latest` misses what comes between the assignment and the first fetch
+        on_assign=lambda *_: print("ready", flush=True),
+    )
     async def answer(body: bytes, message: KafkaMessage) -> None:
-        await broker.publish(value, args.results, key=message.raw_message.key())
+        await broker.publish(value, args.results, key=message.raw_message.key())  # pyright: ignore[reportAttributeAccessIssue]
 
     asyncio.run(FastStream(broker, logger=None).run())
 

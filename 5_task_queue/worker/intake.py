@@ -4,9 +4,10 @@ Before a worker takes tasks from a partition, the metadata of the committed offs
 from there on. A worker that ends in order takes the mark away. So a mark that is met on assignment tells that its
 writer has died, and with how many tasks in hand: one of them may have killed it. Then these are taken a few at a time,
 and after another crash one by one. A task is charged only with a crash while it was alone in hand, and is buried after
-MAX_ATTEMPTS of them: tasks that were near when somebody killed the worker from outside are not charged.
+MAX_ATTEMPTS of them: tasks that were near when somebody killed the worker from outside are not charged. Of several
+partitions under suspicion one has its turn, and the marks of the others say that they wait: they are not charged.
 
-The marks cost one commit per assignment; after that they travel with the commits that are made anyway.
+The marks cost one commit per assignment and per turn; after that they travel with the commits that are made anyway.
 """
 
 import json
@@ -46,6 +47,7 @@ class Mark:
     in_hand: int  # tasks, at most
     attempts: int  # where it is one task: how often it has been started alone
     by: str  # the worker
+    waiting: int = 0  # tasks under suspicion from the offset on, where another partition has its turn first
 
     def to_json(self) -> str:
         """Return the metadata of a commit."""
@@ -56,7 +58,8 @@ class Mark:
         """Return the mark in a commit's metadata, None where there is none that we wrote."""
         try:
             mark = json.loads(metadata or "")
-            return cls(max(1, int(mark["in_hand"])), int(mark["attempts"]), str(mark["by"]))
+            waiting = int(mark.get("waiting", 0))
+            return cls(max(1, int(mark["in_hand"])), int(mark["attempts"]), str(mark["by"]), waiting)
         except (ValueError, KeyError, TypeError):
             return None
 
@@ -70,6 +73,7 @@ class Intake:
         self.seconds_per_task = 0.0  # measured
         self._consumer, self._admin, self._stop = consumer, admin, stop
         self._rebalances = 0
+        self._turn: int | None = None  # the partition under suspicion whose mark says that it has its turn
         self._bound = min(max_batch, SMALL_BATCH)  # tasks that the next batch may have: a mark must not promise too few
         self._name = uuid.uuid4().hex
         self._next: dict[int, int] = {}  # per partition that the worker holds: the offset behind what it has done
@@ -98,7 +102,7 @@ class Intake:
         self._consumer.incremental_assign([TopicPartition(TASKS, s.partition, s.offset) for s in starts] or partitions)
         with suppress(KafkaException):  # without a mark the worker works as well; a crash is noticed later
             self._consumer.commit(offsets=starts, asynchronous=False)
-        self._pause_unsuspected()
+        self._pause_others()
 
     def _start(self, committed: TopicPartition, low: int, high: int) -> TopicPartition:
         """Return where to begin in a partition and the mark to leave there; come to suspect it where one is found."""
@@ -106,10 +110,13 @@ class Intake:
         start = low if committed.offset == OFFSET_INVALID else max(committed.offset, low)
         mark = Mark.from_json(committed.metadata)
         if mark and mark.by != self._name and start < high:  # one's own means that Kafka was away, not that one died
-            attempts = mark.attempts + 1 if mark.in_hand == 1 else 1
-            until = min(start + mark.in_hand, high)
-            self.suspicions[number] = Suspicion(max(1, mark.in_hand // FEWER), until, attempts)
-        return TopicPartition(TASKS, number, start, metadata=self._mark(number))
+            if mark.waiting:
+                suspicion = Suspicion(mark.in_hand, min(start + mark.waiting, high), mark.attempts)
+            else:
+                attempts = mark.attempts + 1 if mark.in_hand == 1 else 1
+                suspicion = Suspicion(max(1, mark.in_hand // FEWER), min(start + mark.in_hand, high), attempts)
+            self.suspicions[number] = suspicion
+        return TopicPartition(TASKS, number, start, metadata=self._mark(number, start))
 
     def _committed(self, numbers: Iterable[int]) -> list[TopicPartition]:
         wanted = [TopicPartition(TASKS, number) for number in numbers]
@@ -125,8 +132,9 @@ class Intake:
                 self._consumer.commit(offsets=clean, asynchronous=False)
         for number in held:
             self.suspicions.pop(number, None)
+        self._turn = None
         self._consumer.incremental_unassign(partitions)
-        self._pause_unsuspected()
+        self._pause_others()
 
     def take(self, seconds: float) -> list[Message]:
         """Return what is waiting, or wait for one message at most this long.
@@ -135,6 +143,8 @@ class Intake:
         `consume` with a timeout of 0 adds what has come already.
         """
         if self._behind and not self._go_back():
+            return []
+        if self.suspicions and not self._has_its_turn():
             return []
         before = self._rebalances
         first = self._consumer.poll(seconds)
@@ -158,7 +168,7 @@ class Intake:
                 suspicion.attempts = 1  # the next task is started for the first time
                 if end >= suspicion.until:
                     self._clear(number)
-        return [TopicPartition(TASKS, number, end, metadata=self._mark(number)) for number, end in ends.items()]
+        return [TopicPartition(TASKS, number, end, metadata=self._mark(number, end)) for number, end in ends.items()]
 
     def done(self, committed: list[TopicPartition]) -> None:
         """Take note of what is delivered and committed: partitions are given back at these offsets, never behind."""
@@ -194,33 +204,47 @@ class Intake:
 
     def _limit(self) -> int:
         if self.suspicions:
-            return min(suspicion.size for suspicion in self.suspicions.values())
+            return self.suspicions[self._first()].size
         if not self.seconds_per_task:
             return 1
         return max(1, min(self._bound, int(SECONDS_IN_HAND / self.seconds_per_task)))
 
-    def _mark(self, number: int) -> str:
+    def _first(self) -> int:
+        """Return the partition under suspicion that has its turn."""
+        return next(iter(self.suspicions))
+
+    def _has_its_turn(self) -> bool:
+        """See to it that the mark of the partition that has its turn says so, before anything is taken from there."""
+        number = self._first()
+        if number != self._turn:
+            mark = TopicPartition(TASKS, number, self._next[number], metadata=self._mark(number, self._next[number]))
+            try:
+                self._consumer.commit(offsets=[mark], asynchronous=False)
+            except KafkaException:  # Kafka is away, or the partition is leaving
+                self.rewind()
+                return False
+            self._turn = number
+            self._last_message = time.monotonic()
+        return True
+
+    def _mark(self, number: int, offset: int) -> str:
         """Return the metadata for a commit: how many tasks may be in hand from its offset on until the next commit."""
         suspicion = self.suspicions.get(number)
         if suspicion:
-            return Mark(suspicion.size, suspicion.attempts, self._name).to_json()
+            waiting = 0 if number == self._first() else suspicion.until - offset
+            return Mark(suspicion.size, suspicion.attempts, self._name, waiting).to_json()
         in_hand = min((1 + GROWTH) * self._bound, 2 * self.max_batch)  # the next batch, and the one after it
         return Mark(in_hand, 0, self._name).to_json()
 
     def _only_suspected(self, messages: list[Message]) -> list[Message]:
-        """Keep what comes from one suspected partition; the rest goes back, as one task alone has to be alone."""
-        now = time.monotonic()
-        if messages:
+        """Keep what comes from the partition that has its turn; the rest goes back: one task alone has to be alone."""
+        number, now = self._first(), time.monotonic()
+        kept = [m for m in messages if m.partition() == number][: self.suspicions[number].size]
+        self._put_back([m for m in messages if m not in kept])
+        if kept:
             self._last_message = now
         elif now - self._last_message > QUIET_SECONDS:
-            self._clear(next(iter(self.suspicions)))
-            self._last_message = now
-        chosen = next((n for n, _ in map(place, messages) if n in self.suspicions), None)
-        if chosen is None:
-            self._put_back(messages)
-            return []
-        kept = [m for m in messages if m.partition() == chosen][: self.suspicions[chosen].size]
-        self._put_back([m for m in messages if m not in kept])
+            self._clear(number)
         return kept
 
     def _put_back(self, messages: list[Message]) -> None:
@@ -237,13 +261,14 @@ class Intake:
 
     def _clear(self, number: int) -> None:
         del self.suspicions[number]
-        self._pause_unsuspected()
+        self._turn = None
+        self._pause_others()
 
-    def _pause_unsuspected(self) -> None:
-        """While there are suspected partitions, take from them alone."""
-        suspected = [TopicPartition(TASKS, n) for n in self._next if n in self.suspicions]
-        others = [TopicPartition(TASKS, n) for n in self._next if n not in self.suspicions]
-        if suspected and others:
-            self._consumer.pause(others)
-        elif others:
-            self._consumer.resume(others)
+    def _pause_others(self) -> None:
+        """While there are suspected partitions, take from the one that has its turn alone."""
+        every = {number: TopicPartition(TASKS, number) for number in self._next}
+        if self.suspicions:
+            self._consumer.resume([every.pop(self._first())])
+            self._consumer.pause(list(every.values()))
+        elif every:
+            self._consumer.resume(list(every.values()))

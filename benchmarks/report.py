@@ -20,6 +20,7 @@ from benchmarks.harness import RESULTS_DIR, number
 README = Path(__file__).parent / "README.md"
 READMES = (
     README,
+    README.parents[1] / "README.md",
     README.parents[1] / "5_task_queue" / "README.md",
     README.parents[1] / "3_client_server" / "services" / "README.md",
 )
@@ -119,6 +120,28 @@ def worker_rate(record: Record) -> str:
     return markdown(columns, rows) + bars(record["ratios"])
 
 
+def claims(record: Record) -> str:
+    """Return what the front page claims of stage 5, each with its command."""
+    worker, ratios = record["programs"]["at-least-once"], record["ratios"]
+    rate, times = worker["tasks_per_second"]["median"], ratios["at-least-once / one-by-one"]["median"]
+    share, memory = ratios["at-least-once / echo"]["median"], worker["peak_mb"]["max"]
+    rows = [("one worker process, tasks per second", rate), ("times as many as one task at a time", times)]
+    rows += [("share of what Kafka's own client can echo", share), ("its greatest memory, MB", memory)]
+    path = RESULTS_DIR / "faults.json"
+    faults = json.loads(path.read_text(encoding="utf-8"))["faults"] if path.exists() else []
+    for what, keys in (
+        ("times that a worker, a persister or a broker was killed, frozen or misled", ["times"]),
+        ("tasks sent meanwhile", ["sent"]),
+        ("of these lost", ["lost"]),
+        ("rows doubled, in SQLite or PostgreSQL", ["rows_doubled", "postgres_rows_doubled"]),
+    ):
+        if faults:
+            rows.append(
+                (what, float(sum(row[key] for row in faults if row["fault"] != "fresh-clients" for key in keys)))
+            )
+    return markdown(["stage 5", "measured"], rows)
+
+
 def round_trip(record: Record) -> str:
     """Return latencies of systems and of settings, and the ratios."""
     systems = [(name, spread(f["p50"]), spread(f["p99"])) for name, f in record["systems_ms"].items()]
@@ -205,6 +228,7 @@ def capacity(record: Record) -> str:
 
 RENDERED: dict[str, tuple[str, Callable[[Record], str]]] = {  # table: which measurement, how
     "scoreboard": ("scoreboard", scoreboard),
+    "claims": ("worker_rate", claims),
     "worker_rate": ("worker_rate", worker_rate),
     "round_trip": ("round_trip", round_trip),
     "start_up": ("start_up", start_up),

@@ -47,7 +47,7 @@ FAULTS = {
     "no-tasks": Fault("undecodable, invalid and oversize messages", m.no_tasks, 2, 10, lane=1),
     "duplicates": Fault("each task submitted twice", m.duplicates, 4, 20, lane=1),
     "fresh-clients": Fault("requests from fresh clients", c.fresh, 200, 10_000, lane=1),
-    "storm": Fault("storm: 8 workers, 32 partitions", w.storm, 8, 20, 1, 32, 2),
+    "storm": Fault("storm: 8 workers, 32 partitions", w.storm, 8, 20, 1, 32),
     "one-of-three": Fault("one of three brokers SIGKILLed", b.one_of_three, 1, 10, 3, 6, 2),
     "rolling": Fault("each of three brokers SIGKILLed in turn", b.rolling, 1, 4, 3, 6, 2),
     "coordinator-down": Fault("coordinator SIGKILLed in a commit", b.coordinator_down, 1, 10, 3, 6, 2),

@@ -89,6 +89,7 @@ def test_a_padded_task_is_the_same_task():
     assert Task.model_validate_json(long).X == Task.model_validate_json(short).X
 
 
+@pytest.mark.slow
 def test_the_phases_of_each_stage_are_all_there(tmp_path: Path):
     assert profiles.main(["--quick", "--out", str(tmp_path)]) == 0
     found = record(tmp_path, "profiles")["microseconds"]

@@ -37,6 +37,7 @@ from common.terminal import ArgumentParser, run
 
 START_SECONDS = 60.0  # a start that takes longer has failed
 FENCING_SECONDS = 15.0  # a broker that was not killed as a broker, but as its own controller alone, needs no fencing
+FENCING_WRITTEN_SECONDS = 0.5  # the controller logs what it declares, gathers it for 25 ms, then writes it down
 STOP_SECONDS = 2.0  # a broker that takes longer to stop is killed; what it acknowledged is safe
 
 # Runs as `python -c`, then becomes Java. On Linux the kernel kills it when the thread that started it ends, so no
@@ -181,7 +182,8 @@ class EmbeddedKafka:
             if self.log(i).exists() and FENCED in self.log(i).read_text(encoding="utf-8", errors="replace"):
                 break
             time.sleep(0.03)
-        self.stop(i)  # in order: it has to write down what it has declared
+        time.sleep(FENCING_WRITTEN_SECONDS)
+        self.stop(i)
 
     def _launch(self, i: int, properties: Path) -> None:
         folder = properties.parent

@@ -29,15 +29,14 @@ from typing import BinaryIO, NoReturn
 from filelock import FileLock, Timeout
 
 from common.broker_settings import LOG4J, QUICK_FLAGS, broker_settings, jvm_flags, node_settings
-from common.kafka_fencing import FENCED, controller_properties, was_killed
+from common.kafka_fencing import controller_properties, has_fenced, metadata_bytes, was_killed
 from common.kafka_jars import FETCH_SECONDS, KafkaStartError, class_path, java, one_line
 from common.kafka_probe import broker_ids, gives_producer_ids, has_coordinator
 from common.settings import RUN_DIR, load_settings
 from common.terminal import ArgumentParser, run
 
 START_SECONDS = 60.0  # a start that takes longer has failed
-FENCING_SECONDS = 15.0  # a broker that was not killed as a broker, but as its own controller alone, needs no fencing
-FENCING_WRITTEN_SECONDS = 0.5  # the controller logs what it declares, gathers it for 25 ms, then writes it down
+FENCING_SECONDS = 15.0  # a broker that has been fenced already, and was killed then, is not fenced again
 STOP_SECONDS = 2.0  # a broker that takes longer to stop is killed; what it acknowledged is safe
 
 # Runs as `python -c`, then becomes Java. On Linux the kernel kills it when the thread that started it ends, so no
@@ -178,11 +177,15 @@ class EmbeddedKafka:
         self.log(i).unlink(missing_ok=True)
         self._launch(i, properties)
         deadline = time.monotonic() + FENCING_SECONDS
-        while self.is_running(i) and time.monotonic() < deadline:
-            if self.log(i).exists() and FENCED in self.log(i).read_text(encoding="utf-8", errors="replace"):
-                break
-            time.sleep(0.03)
-        time.sleep(FENCING_WRITTEN_SECONDS)
+
+        def until(condition: Callable[[], bool]) -> None:
+            while self.is_running(i) and time.monotonic() < deadline and not condition():
+                time.sleep(0.03)
+
+        until(lambda: has_fenced(self.log(i)))
+        for _ in range(2):  # what it writes next may be older than what it has just declared; what comes then is not
+            written = metadata_bytes(folder / "data")
+            until(lambda written=written: metadata_bytes(folder / "data") > written)
         self.stop(i)
 
     def _launch(self, i: int, properties: Path) -> None:

@@ -12,13 +12,22 @@ declared dead. A cluster does not need it: there the others do so while the brok
 
 from pathlib import Path
 
-FENCED = "Fencing broker "  # what the controller logs
 SESSION_MS = 100
 
 
 def was_killed(data: Path) -> bool:
     """Tell whether a broker has run on this folder and has not ended in order."""
     return (data / "__cluster_metadata-0").exists() and not (data / ".kafka_cleanshutdown").exists()
+
+
+def has_fenced(log: Path) -> bool:
+    """Tell whether a controller has declared a broker dead, going by its log; it writes that down a moment later."""
+    return log.exists() and "Fencing broker " in log.read_text(encoding="utf-8", errors="replace")
+
+
+def metadata_bytes(data: Path) -> int:
+    """Return how much a controller has written down; twice a second it writes at least that it lives."""
+    return sum(log.stat().st_size for log in (data / "__cluster_metadata-0").glob("*.log"))
 
 
 def controller_properties(properties: str) -> str:

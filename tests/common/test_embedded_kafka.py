@@ -141,7 +141,8 @@ def test_a_day_with_one_broker(start: Callable[..., Program], tmp_path: Path) ->
     produce(servers, b"after")
     assert consume(servers, 2) == [b"before", b"after"]
     assert edges(admin, "t", [0]) == {0: (0, 2)}  # a client from before the restart finds its way
-    assert (data_dir / "broker-1" / "controller.properties").exists()  # its former self was declared dead before
+    log = (data_dir / "broker-1" / "kafka.log").read_text(encoding="utf-8")
+    assert "DuplicateBrokerRegistration" not in log  # its former self was declared dead before: see kafka_fencing
 
     [broker] = again.brokers()
     code, output, errors, seconds = again.end(signal.SIGINT)

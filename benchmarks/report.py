@@ -137,7 +137,7 @@ def claims(record: Record) -> str:
     ):
         if faults:
             rows.append(
-                (what, float(sum(row[key] for row in faults if row["fault"] != "fresh-clients" for key in keys)))
+                (what, float(sum(row[key] or 0 for row in faults if row["fault"] != "fresh-clients" for key in keys)))
             )
     return markdown(["stage 5", "measured"], rows)
 

@@ -6,7 +6,6 @@ results; nothing is committed to Kafka. Killed anywhere, a persister goes on whe
 
 import sys
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
@@ -124,12 +123,14 @@ class Persister:
         self.behind = True
 
     def _go_back(self) -> bool:
-        for where in self._positions(list(self.next)):
-            try:
-                self.consumer.seek(where)
-            except KafkaException:  # assigned so recently that it has no position yet, or just leaving: once more
-                self.consumer.poll(0.05)
-                return False
+        """Begin each partition anew. A mere seek is refused where the library has stopped reading after an error."""
+        where = self._positions(list(self.next))
+        try:
+            self.consumer.incremental_unassign(where)
+            self.consumer.incremental_assign(where)
+        except KafkaException:  # a partition is just coming or leaving: once more
+            self.consumer.poll(0.05)
+            return False
         self.behind = False
         return True
 
@@ -168,7 +169,8 @@ class Persister:
                 return 0
             except (self.away, KafkaException) as error:
                 self._wait(error, attempt)
-                if self.stop.requested or not ends.keys() <= self.next.keys():
+                if self.stop.requested or not ends.keys() <= self.next.keys():  # or another persister has them now
+                    self.rewind()
                     return 0
         return 0
 
@@ -176,10 +178,8 @@ class Persister:
         """Wait in place while the store or Kafka is away. Polling goes on, so that the group keeps this member."""
         self._say(error, attempt)
         self.consumer.pause(self.consumer.assignment())
-        message = self.consumer.poll(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
-        if message is not None and not message.error():  # was under way when we paused: not yet its turn
-            with suppress(KafkaException):  # or its partition has just been given to another persister
-                self.consumer.seek(TopicPartition(RESULTS, *place(message)))
+        if self.consumer.poll(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)]) is not None:
+            self.rewind()  # a message that was under way when we paused: it is to be read again
         self.consumer.resume(self.consumer.assignment())
 
     def _say(self, error: Exception, attempt: int) -> None:

@@ -49,6 +49,6 @@ FAULTS = {
     "fresh-clients": Fault("requests from fresh clients", c.fresh, 200, 10_000, lane=1),
     "storm": Fault("storm: 8 workers, 32 partitions", w.storm, 8, 20, 1, 32),
     "one-of-three": Fault("one of three brokers SIGKILLed", b.one_of_three, 1, 10, 3, 6, 2),
-    "rolling": Fault("each of three brokers SIGKILLed in turn", b.rolling, 1, 4, 3, 6, 2),
+    "rolling": Fault("each of three brokers SIGKILLed in turn", b.rolling, 0, 4, 3, 6, 2),
     "coordinator-down": Fault("coordinator SIGKILLed in a commit", b.coordinator_down, 1, 10, 3, 6, 2),
 }

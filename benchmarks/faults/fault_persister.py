@@ -3,7 +3,6 @@
 Run: python -m benchmarks.faults.fault_persister --kill-at before-COMMIT --after 3
 """
 
-import argparse
 import importlib
 import signal
 import sqlite3
@@ -11,18 +10,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults.kill_switch import KillSwitch, prepare
+from benchmarks.faults.kill_switch import KillSwitch, argument_parser, note_takes, prepare
 from common import result_store
 from common.terminal import run
 
-POINTS = ("after-poll", "before-BEGIN", "after-position", "before-COMMIT", "after-COMMIT")
 HUGE_PAGES = 1 << 30
 
 
 def patch(switch: KillSwitch, full: Path | None) -> Any:
     """Import the persister and put the switch into its database connection; return the module."""
     persister: Any = importlib.import_module("4_message_queue.iris_classifier_mq_persister")
-    take = persister.Persister.take
 
     class NotedConnection(sqlite3.Connection):
         def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
@@ -40,24 +37,16 @@ def patch(switch: KillSwitch, full: Path | None) -> Any:
                 switch.passage("after-COMMIT")
             return cursor
 
-    def noted_take(self: Any) -> Any:
-        messages = take(self)
-        if messages:
-            switch.passage("after-poll")
-        return messages
-
     stub: Any = result_store.sqlite3
     stub.connect = partial(sqlite3.connect, factory=NotedConnection)
-    persister.Persister.take = noted_take
+    note_takes(persister.Persister, switch)
     return persister
 
 
 def main() -> int:
     """Patch the persister and run it."""
     prepare()
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kill-at", choices=POINTS)
-    parser.add_argument("--after", type=int, default=1, help="at which passage")
+    parser = argument_parser(__doc__)
     parser.add_argument("--full", type=Path, help="while this file exists, the disk is full")
     args, rest = parser.parse_known_args()
     return patch(KillSwitch(args.kill_at, args.after, signal.SIGKILL), args.full).main(rest)

@@ -1,10 +1,14 @@
 """Ends or freezes its own process when it passes a named point for the n-th time."""
 
+import argparse
 import ctypes
 import faulthandler
 import os
 import signal
 import sys
+from typing import Any
+
+PERSISTER_POINTS = ("after-poll", "before-BEGIN", "after-position", "before-COMMIT", "after-COMMIT")
 
 
 class KillSwitch:
@@ -28,6 +32,27 @@ class KillSwitch:
         """Count one passage, the last one perhaps."""
         if self.due(point) is not None:
             self.strike()
+
+
+def argument_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser of what a persister's switch is told."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--kill-at", choices=PERSISTER_POINTS)
+    parser.add_argument("--after", type=int, default=1, help="at which passage")
+    return parser
+
+
+def note_takes(persister: Any, switch: KillSwitch) -> None:
+    """Put the switch behind a persister's take(), where that has brought something."""
+    take = persister.take
+
+    def noted_take(self: Any) -> Any:
+        messages = take(self)
+        if messages:
+            switch.passage("after-poll")
+        return messages
+
+    persister.take = noted_take
 
 
 def prepare() -> None:

@@ -19,7 +19,7 @@ class Outcome:
     results: int = 0  # distinct task ids with a result
     lost: int = 0  # tasks without a result, or results without a row in either store
     rows_doubled: int = 0  # rows in SQLite beyond the first per task
-    postgres_rows_doubled: int = 0  # rows in PostgreSQL beyond the first per task
+    postgres_rows_doubled: int | None = None  # rows in PostgreSQL beyond the first per task, where it was there
     results_doubled: int = 0  # committed results beyond the first per task message
     executions_again: int = 0  # times that a task message was handed to the handler beyond the first
     standstill: float = 0.0  # longest time without any new result after the fault

@@ -3,7 +3,7 @@
 import itertools
 import random
 
-from benchmarks.faults.fault_persister import POINTS
+from benchmarks.faults.kill_switch import PERSISTER_POINTS
 from benchmarks.faults.outcome import Outcome
 from benchmarks.faults.rig import Rig
 from benchmarks.faults.trial import Trial
@@ -15,7 +15,9 @@ KILL_SECONDS = 60.0
 def killed(rig: Rig, outcome: Outcome, times: int) -> Outcome:
     """Three persisters on one SQLite file and three on one PostgreSQL kill themselves at one point after another."""
     to_sqlite, to_postgres = Armed(outcome.seed), Armed(outcome.seed + 1)
-    with Trial(rig, outcome, persisters=3, persister_arguments=to_sqlite, postgres_arguments=to_postgres) as trial:
+    with Trial(
+        rig, outcome, persisters=3, both_stores=True, persister_arguments=to_sqlite, postgres_arguments=to_postgres
+    ) as trial:
         crews = (trial.persisters, trial.postgres)
         trial.load.start()
         while outcome.times < times:
@@ -33,7 +35,7 @@ class Armed:
 
     def __init__(self, seed: int) -> None:
         self.on = True
-        self._rng, self._points = random.Random(seed), itertools.cycle(POINTS)
+        self._rng, self._points = random.Random(seed), itertools.cycle(PERSISTER_POINTS)
 
     def __call__(self, i: int) -> list[str]:
         return ["--kill-at", next(self._points), "--after", str(self._rng.randint(1, 8))] if self.on else []
@@ -60,7 +62,7 @@ def topic_recreated(rig: Rig, outcome: Outcome, times: int) -> Outcome:
 
     The work rests meanwhile: what is in a topic when somebody deletes it is deleted.
     """
-    with Trial(rig, outcome) as trial:
+    with Trial(rig, outcome, both_stores=True) as trial:
         for n in range(times):
             while_down = n % 2 == 1
             _round(trial)

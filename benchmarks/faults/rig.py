@@ -1,4 +1,4 @@
-"""A Kafka of its own for a few trials, with its topics, a PostgreSQL and a temporary folder."""
+"""A Kafka of its own for a few trials, with its topics, a PostgreSQL where one is asked for, a temporary folder."""
 
 import contextlib
 import shutil
@@ -30,17 +30,20 @@ cancelled = threading.Event()  # Ctrl-C reaches the main thread alone; the other
 
 
 class Rig:
-    """The broker or the cluster, and a PostgreSQL; leaves nothing behind."""
+    """The broker or the cluster, and a PostgreSQL; leaves nothing behind.
 
-    def __init__(self, brokers: int, partitions: int) -> None:
-        self.kafka, self.partitions, self.postgres = EmbeddedKafka(brokers), partitions, EmbeddedPostgres()
+    `both_stores` is whether every trial stores in PostgreSQL too, or only those that are about it.
+    """
+
+    def __init__(self, brokers: int, partitions: int, both_stores: bool = True) -> None:
+        self.kafka, self.partitions, self.both_stores = EmbeddedKafka(brokers), partitions, both_stores
+        self._postgres: EmbeddedPostgres | None = None
         self.folder = Path()
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             self.folder = Path(tempfile.mkdtemp(prefix="faults-"))
             stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
-            stack.enter_context(self.postgres)
             stack.enter_context(self.kafka)
             self.servers = self.kafka.bootstrap_servers
             self.admin = AdminClient(base_config() | {"bootstrap.servers": self.servers})
@@ -60,11 +63,13 @@ class Rig:
             return False
 
     def new_database(self) -> str:
-        """Make an empty PostgreSQL database; return its address."""
+        """Make an empty PostgreSQL database; return its address. The first one starts the server."""
+        if self._postgres is None:
+            self._postgres = self._stack.enter_context(EmbeddedPostgres())
         name = f"trial_{uuid.uuid4().hex}"
-        with psycopg.connect(self.postgres.dsn(), autocommit=True) as db:
+        with psycopg.connect(self._postgres.dsn(), autocommit=True) as db:
             db.execute(f"CREATE DATABASE {name}")  # pyright: ignore[reportArgumentType, reportCallIssue]
-        return self.postgres.dsn(name)
+        return self._postgres.dsn(name)
 
     def leader(self, topic: str, partition: int) -> int:
         """Return the id of the broker that leads a partition."""

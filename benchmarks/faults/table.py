@@ -40,10 +40,14 @@ def line(outcome: Outcome) -> str:
     o = outcome
     text = (
         f"{o.fault:<20} {o.delivery:<14} {o.times:>5} {o.sent:>7} {o.results:>7} {o.lost:>5} {o.rows_doubled:>5} "
-        f"{o.postgres_rows_doubled:>5} {o.results_doubled:>8} {o.executions_again:>6} {o.standstill:>6.1f} "
+        f"{_or_dash(o.postgres_rows_doubled):>5} {o.results_doubled:>8} {o.executions_again:>6} {o.standstill:>6.1f} "
         f"{o.longest_wait:>6.1f} {o.seconds:>6.0f}"
     )
     return "\n".join([text, *(f"    MISSED: {what}" for what in o.missed()), *(f"    {note}" for note in o.notes)])
+
+
+def _or_dash(count: int | None) -> str:
+    return "–" if count is None else str(count)
 
 
 def write(path: Path, outcomes: list[Outcome], command: str, machine: dict[str, Any]) -> None:
@@ -94,7 +98,7 @@ def markdown(data: dict[str, Any]) -> str:
         text = FAULTS[f["fault"]].text if f["fault"] in FAULTS else f["fault"]
         notes = "".join(f"; {note}" for note in f["notes"])
         cells = [f"{text} (`{f['fault']}`{notes})", f["delivery"], f["times"], f["sent"], f["results"], f["lost"]]
-        cells += [f["rows_doubled"], f["postgres_rows_doubled"], f["results_doubled"], f["executions_again"]]
+        cells += [f["rows_doubled"], _or_dash(f["postgres_rows_doubled"]), f["results_doubled"], f["executions_again"]]
         cells += [f"{f['standstill']:.1f}", f"{f['longest_wait']:.1f}"]
         lines.append("| " + " | ".join(str(cell).replace("|", "/") for cell in cells) + " |")
         lines += [f"| **missed:** {what} " + "|" * 11 for what in f["missed"]]

@@ -36,6 +36,7 @@ class Trial:
         *,
         workers: int = 3,
         persisters: int = 1,
+        both_stores: bool = False,
         rate: float = 600,
         limit: int | None = None,
         worker_arguments: Arguments = lambda i: [],
@@ -46,7 +47,8 @@ class Trial:
         self.rig, self.outcome, self.rng = rig, outcome, random.Random(outcome.seed)
         self.folder = rig.folder / f"trial-{next(_numbers)}"
         self.folder.mkdir()
-        self.database, self.dsn = self.folder / "results.sqlite3", rig.new_database()
+        self.database = self.folder / "results.sqlite3"
+        self.dsn = rig.new_database() if both_stores or rig.both_stores else None
         self.executions = self.folder / "executions"
         self.executions.touch()
         self.load = Load(rig.servers, rate, self.rng, limit)
@@ -66,10 +68,11 @@ class Trial:
             stack.callback(lambda: [crew.end() for crew in self.crews])
             workers, persisters = self._sizes
             to_worker, to_persister, to_postgres = self._arguments
-            dsn = ["--dsn", self.dsn]
             self.workers = self._crew("fault_worker", workers, lambda i: fixed + to_worker(i))
             self.persisters = self._crew("fault_persister", persisters, to_persister)
-            self.postgres = self._crew("fault_postgres_persister", persisters, lambda i: dsn + to_postgres(i))
+            if dsn := self.dsn:
+                size, program = persisters, "fault_postgres_persister"
+                self.postgres = self._crew(program, size, lambda i: ["--dsn", dsn, *to_postgres(i)])
             self.until(lambda: all(crew.is_ready() for crew in self.crews), START_SECONDS, "programs ready")
             self._stack = stack.pop_all()
         return self
@@ -134,7 +137,8 @@ class Trial:
         wanted = len(self.load.sent.keys() & self.observer.first.keys()) + self.load.plain
         with contextlib.suppress(TimeoutError):
             self.until(lambda: self.sqlite_rows().total() >= wanted, 30, "all rows in SQLite")
-            self.until(lambda: self.postgres_rows().total() >= wanted, 30, "all rows in PostgreSQL")
+            if self.dsn:
+                self.until(lambda: self.postgres_rows().total() >= wanted, 30, "all rows in PostgreSQL")
 
     def sqlite_rows(self) -> Counter[str]:
         """Return how many rows SQLite has of each of our tasks and plain results."""
@@ -145,7 +149,7 @@ class Trial:
 
     def postgres_rows(self) -> Counter[str]:
         """Return how many rows PostgreSQL has of each of our tasks and plain results."""
-        with psycopg.connect(self.dsn) as db:
+        with psycopg.connect(self.dsn or "") as db:
             return self._ours(db.execute("SELECT task_id, value FROM iris.results"))
 
     def _ours(self, rows: Iterable[tuple[str | None, str]]) -> Counter[str]:
@@ -176,10 +180,14 @@ class Trial:
         outcome.results += len(load.sent.keys() & seen.first.keys())
         answered = load.sent.keys() & seen.first.keys()
         wanted = answered | {f"plain {number}" for number in range(load.plain)}
-        sqlite, postgres = self.sqlite_rows(), self.postgres_rows()
-        outcome.lost += len(load.sent.keys() - answered) + len(wanted - sqlite.keys()) + len(wanted - postgres.keys())
-        outcome.rows_doubled += sqlite.total() - len(sqlite)
-        outcome.postgres_rows_doubled += postgres.total() - len(postgres)
+        outcome.lost += len(load.sent.keys() - answered)
+        rows = self.sqlite_rows()
+        outcome.lost += len(wanted - rows.keys())
+        outcome.rows_doubled += rows.total() - len(rows)
+        if self.dsn:
+            rows = self.postgres_rows()
+            outcome.lost += len(wanted - rows.keys())
+            outcome.postgres_rows_doubled = (outcome.postgres_rows_doubled or 0) + rows.total() - len(rows)
         outcome.results_doubled += sum(max(0, seen.count[i] - load.messages[i]) for i in load.sent)
         outcome.executions_again += executions_again(self.executions)
         if self.fault_at:

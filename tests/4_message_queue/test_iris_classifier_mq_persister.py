@@ -1,14 +1,16 @@
 """Stage 4's persister: whatever ends it, each result is stored, and stored once."""
 
 import json
+import signal
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from confluent_kafka import TopicPartition
 
 from common.kafka_clients import RESULTS
-from tests.helpers import STOP_SECONDS, Program, X, produce, until
+from tests.helpers import STOP_SECONDS, Program, X, admin_of, produce, until
 
 PERSISTER = "4_message_queue.iris_classifier_mq_persister"
 Start = Callable[..., Program]
@@ -128,6 +130,28 @@ def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
     until(lambda: stored() == list(range(8)), what="stored")
     produce(servers, RESULTS, map(result, range(8, 20)))
     until(lambda: stored() == list(range(20)), what="stored")
+
+
+def test_what_was_deleted_before_it_could_be_read_is_reported_and_the_rest_is_stored(
+    topics, program: Start, kafka_env: dict[str, str], stored
+):
+    servers = topics()
+    one = program(PERSISTER, env=kafka_env)
+    produce(servers, RESULTS, [result(0)])
+    until(lambda: stored() == [0], what="stored")
+    one.signal(signal.SIGSTOP)
+    produce(servers, RESULTS, [result(1)])  # answers the request that is open; nothing else is under way
+    produce(servers, RESULTS, map(result, range(2, 50)))
+    admin, where = admin_of(servers), TopicPartition(RESULTS, 0, 40)
+    admin.delete_records([where])[where].result(10)
+    one.signal(signal.SIGCONT)
+    lines = one.wait_for_line("results were deleted by age before they could be stored.")
+    until(lambda: stored()[-10:] == list(range(40, 50)), what="stored")
+    kept = len(stored()) - 10
+    assert lines == f"results[0]: {40 - kept} results were deleted by age before they could be stored."
+    produce(servers, RESULTS, [result(50)])
+    until(lambda: stored()[-1] == 50, what="stored")
+    assert one.errors == ""
 
 
 def test_the_list_needs_no_kafka_and_an_empty_store_is_empty(program: Start, env: dict[str, str]):

@@ -18,7 +18,8 @@ class Service:
     """A service as a process: its address, its log, and a client with connections that are kept."""
 
     def __init__(self, module: str, environment: dict[str, str], *, port: int = 0, **settings: str) -> None:
-        command = [sys.executable, "-m", "uvicorn", f"3_client_server.services.{module}:app", "--port", str(port)]
+        module = module if "." in module else f"3_client_server.services.{module}"
+        command = [sys.executable, "-m", "uvicorn", f"{module}:app", "--port", str(port)]
         self.program = Program([*command, *GRACE], environment | settings)
         self.url = self.program.wait_for_line("running on ").split("running on ")[1].split()[0]
         self.client = httpx2.Client(base_url=self.url, timeout=WAIT_SECONDS)

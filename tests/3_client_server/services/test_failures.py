@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 import pytest
@@ -61,6 +62,37 @@ def test_a_slow_model_service_is_a_504_within_the_deadline(start):
 def test_nonsense_is_a_502(start, trick, body: bytes):
     mad = trick(lambda handler: tools.reply(handler, 200, body))
     tools.assert_problem(start("gateway", IRIS_MODEL_URL=mad.url, **PATIENT).post("/process", ASK), 502)
+
+
+def test_a_fault_of_the_service_itself_is_a_500_whose_reason_is_in_the_log_alone(start):
+    broken = start("tests.3_client_server.services.broken_service")
+    broken.program.may_show_traceback = True  # in its log
+    problem = tools.assert_problem(broken.post("/predict", {"input": X}), 500, "log has the reason")
+    line = broken.program.wait_for_line("Unexpected failure")
+    assert problem["request_id"] in line
+    broken.program.wait_for("RuntimeError: the secret of the model")
+    assert 'status="500"' in broken.get("/metrics").text
+    gateway = start("gateway", IRIS_MODEL_URL=broken.url, **PATIENT)
+    tools.assert_problem(gateway.post("/process", ASK), 502)
+
+
+def test_who_is_still_waiting_when_the_service_ends_is_told_so(start, trick):
+    asked, stop = threading.Event(), threading.Event()
+
+    def sleep(handler) -> None:
+        asked.set()
+        stop.wait(WAIT_SECONDS)
+        handler.close_connection = True
+
+    gateway = start("gateway", IRIS_MODEL_URL=trick(sleep).url, IRIS_MODEL_DEADLINE_SECONDS="30")
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(gateway.post, "/process", ASK)
+        assert asked.wait(WAIT_SECONDS)
+        gateway.program.terminate()
+        problem = answer.result(WAIT_SECONDS)
+        stop.set()
+    tools.assert_problem(problem, 503, "was not finished")
+    assert problem.headers["retry-after"] == "1"
 
 
 @pytest.mark.parametrize("status", [404, 418, 422, 500, 302])

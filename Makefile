@@ -1,6 +1,8 @@
 # Everything runs in .venv, which the first command makes. `make help` lists the commands.
 PYTHON ?= python3
 BIN := .venv/bin
+# A test waits half of the time: two files of tests at a time.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up down test test-full check bench clean
@@ -19,11 +21,11 @@ down: ## end what `make up` has started
 
 test: .venv/.installed-test ## run the tests (under 15 minutes)
 	@$(BIN)/python -m tests.prepare
-	@$(BIN)/python -m pytest -m "not slow" --durations=25
+	@$(PYTEST) -m "not slow" --durations=25
 
 test-full: .venv/.installed-test ## run all tests, the long ones as well
 	@$(BIN)/python -m tests.prepare
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
 
 check: .venv/.installed-test ## format, lint and check types
 	@$(BIN)/ruff format --check .

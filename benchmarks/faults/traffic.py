@@ -37,6 +37,7 @@ class Load(threading.Thread):
         self.plain = 0  # results without an id, numbered from 0
         self.plain_mark = uuid.uuid4().hex  # tells them from an earlier trial's
         self.refused: list[str] = []
+        self.acknowledged = 0  # messages that Kafka has taken
         self._producer = Producer(
             producer_config() | {"bootstrap.servers": servers, "message.timeout.ms": 0, "on_delivery": self._delivered}
         )
@@ -96,6 +97,8 @@ class Load(threading.Thread):
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error:
             self.refused.append(error.str())
+        else:
+            self.acknowledged += 1
 
 
 class Observer(threading.Thread):

@@ -107,11 +107,17 @@ class Trial:
         self.keeps_up()
 
     def keeps_up(self) -> None:
-        """Wait until results keep up with the load."""
+        """Wait until results keep up with the load. Raises TimeoutError, with how far each part of the way has come."""
         seen, sent = self.observer.first, self.load.sent
         start = len(seen)
         enough = start + self._rate / 2
-        self.until(lambda: len(seen) > enough and len(sent) - len(seen) < 3 * self._rate, START_SECONDS, "results flow")
+        try:
+            self.until(
+                lambda: len(seen) > enough and len(sent) - len(seen) < 3 * self._rate, START_SECONDS, "results flow"
+            )
+        except TimeoutError as error:
+            counts = f"{len(sent)} sent, {self.load.acknowledged} acknowledged, {start} seen before, {len(seen)} now"
+            raise TimeoutError(f"{error}: {counts}") from None
 
     def observe_anew(self) -> None:
         """Go on observing after `results` was made anew."""

@@ -160,7 +160,8 @@ def test_a_timeout_is_not_tried_again(start, trick):
 
 def test_a_frozen_model_service_opens_the_breaker_which_closes_when_it_thaws(start):
     model = start("model_service")
-    gateway = start("gateway", IRIS_MODEL_URL=model.url, **SETTINGS, IRIS_BREAKER_FAILURES="2")
+    settings = SETTINGS | {"IRIS_BREAKER_SECONDS": "4", "IRIS_BREAKER_FAILURES": "2"}  # open while we look at it
+    gateway = start("gateway", IRIS_MODEL_URL=model.url, **settings)
     assert gateway.post("/process", ASK).status_code == 200
     os.kill(model.program.pid, signal.SIGSTOP)
     try:
@@ -171,7 +172,7 @@ def test_a_frozen_model_service_opens_the_breaker_which_closes_when_it_thaws(sta
         started = time.monotonic()
         refused = gateway.post("/process", ASK)
         tools.assert_problem(refused, 503, "circuit breaker is open")
-        assert refused.headers["retry-after"] == "1"
+        assert 1 <= int(refused.headers["retry-after"]) <= 4
         assert time.monotonic() - started < DEADLINE
     finally:
         os.kill(model.program.pid, signal.SIGCONT)

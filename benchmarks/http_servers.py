@@ -1,5 +1,6 @@
 """What the benchmarks of stage 3 share: uvicorn servers on free ports, the machine, and where results go."""
 
+import importlib
 import json
 import os
 import platform
@@ -20,6 +21,8 @@ import psutil
 
 from common.errors import ProgramError
 
+_programs: Any = importlib.import_module("3_client_server.services.run_services")
+MODEL, GATEWAY = _programs.MODEL, _programs.GATEWAY  # run here as there
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 START_SECONDS = 60.0

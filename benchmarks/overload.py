@@ -20,7 +20,7 @@ import httpx2
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.http_servers import RESULTS, circumstances, server, write_json
+from benchmarks.http_servers import MODEL, RESULTS, circumstances, server, write_json
 from common.iris_dto import FEATURES
 from common.terminal import ArgumentParser, run
 
@@ -73,8 +73,7 @@ def sweep(limits: dict[str, int], cpu_seconds: float, seconds: float) -> dict[st
         services = {}
         for name, limit in limits.items():
             settings = {"IRIS_MAX_IN_FLIGHT": str(limit), "IRIS_SIMULATED_CPU_SECONDS": str(cpu_seconds)}
-            app = "3_client_server.services.model_service:app"
-            services[name] = stack.enter_context(server(name, app, **settings))
+            services[name] = stack.enter_context(server(name, MODEL.app, MODEL.options, **settings))
             asyncio.run(load(services[name].url, 1, WARM_UP_SECONDS))
         for clients in CLIENTS:
             for name, service in services.items():

@@ -20,7 +20,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.http_servers import Server, circumstances, server, write_json
+from benchmarks.http_servers import GATEWAY, MODEL, Server, circumstances, server, write_json
 from common.errors import ProgramError
 from common.iris_dto import FEATURES
 from common.terminal import ArgumentParser, run
@@ -68,10 +68,8 @@ def measure(rounds: int, seconds: int, console: Console) -> dict[str, Any]:
     with ExitStack() as stack:
         bare = stack.enter_context(server("bare uvicorn", "benchmarks.reference.bare_uvicorn:app"))
         plain = stack.enter_context(server("plain FastAPI", "benchmarks.reference.fastapi_plain:app"))
-        model = stack.enter_context(server("model service", "3_client_server.services.model_service:app"))
-        gateway = stack.enter_context(
-            server("gateway", "3_client_server.services.gateway:app", IRIS_MODEL_URL=model.url)
-        )
+        model = stack.enter_context(server("model service", MODEL.app, MODEL.options))
+        gateway = stack.enter_context(server("gateway", GATEWAY.app, GATEWAY.options, IRIS_MODEL_URL=model.url))
         targets: list[tuple[Server, str, Any]] = [
             (bare, "/predict", FLOWER),
             (plain, "/predict", FLOWER),

@@ -5,7 +5,7 @@ Unlike stage 3's plain server:
 - it explains its answers, says when it is ready, and refuses with a reason what it has no room for;
 - it stands in a private network: people and programs talk to the gateway.
 
-Run: uvicorn 3_client_server.services.model_service:app --port 8001
+Run: uvicorn 3_client_server.services.model_service:app --port 8001 --loop asyncio
 """
 
 from collections.abc import AsyncGenerator, Sequence

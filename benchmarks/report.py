@@ -59,9 +59,9 @@ def spread(value: Record) -> str:
 
 def bars(ratios: dict[str, Record]) -> str:
     """Return the table of ratios and bars."""
+    verdict = {True: "reached", False: "not reached", None: ""}
     rows = [
-        (name, spread(ratio), ratio["bar"], "reached" if ratio["reached"] else "not reached")
-        for name, ratio in ratios.items()
+        (name, spread(ratio), ratio.get("bar", "–"), verdict[ratio.get("reached")]) for name, ratio in ratios.items()
     ]
     return "\n" + markdown(["ratio", "measured", "bar", ""], rows)
 

@@ -65,7 +65,13 @@ SETTINGS: dict[str, tuple[str, Settings, Settings, Settings, Settings]] = {
         {},
         {"fetch.wait.max.ms": 10},
     ),
-    "classic group": ("the group protocol before KIP-848", {}, {"group.protocol": "classic"}, {}, {}),
+    "classic group": (
+        "the group protocol before KIP-848",
+        {},
+        {"group.protocol": "classic", "partition.assignment.strategy": "cooperative-sticky"},
+        {},
+        {},
+    ),
     "Nagle's algorithm": (
         "socket.nagle.disable=false",
         {"socket.nagle.disable": False},
@@ -165,10 +171,9 @@ def main(argv: list[str] | None = None) -> int:
     for delivery in ("at-least-once", "exactly-once"):
         for which, bar in BARS.items():
             pairs = [a[which] / b[which] for a, b in zip(systems[delivery], systems["raw"], strict=True)]
-            figures["ratios"][f"{delivery} / raw, {which}"] = summary(pairs) | {
-                "bar": bar,
-                "reached": summary(pairs)["median"] <= bar,
-            }
+            figures["ratios"][f"{delivery} / raw, {which}"] = ratio = summary(pairs)
+            if delivery == "at-least-once":  # a transaction is three more requests to the broker: it has no bar
+                ratio |= {"bar": bar, "reached": ratio["median"] <= bar}
     pairs = [a["p50"] / b["p50"] for a, b in zip(systems["at-least-once"], systems["FastStream"], strict=True)]
     figures["ratios"]["at-least-once / FastStream, p50"] = summary(pairs) | {
         "bar": 1,
@@ -184,7 +189,7 @@ def main(argv: list[str] | None = None) -> int:
         "Ratios",
         ["ratio", "measured", "bar", ""],
         [
-            (name, r["median"], r["bar"], "reached" if r["reached"] else "not reached")
+            (name, r["median"], r.get("bar", "–"), {True: "reached", False: "not reached"}.get(r.get("reached"), ""))
             for name, r in figures["ratios"].items()
         ],
     )

@@ -193,8 +193,12 @@ def limits(broker: Kafka, quick: bool) -> dict[str, float]:
         _ask_until(client, start + seconds, times)
         answered = len(times) / (time.perf_counter() - start)
         client.close()
+    broker.empty(TASKS)
+    before = broker.end(TASKS)
     fill(broker.servers, TASKS, tasks(count))
-    echo, one_by_one = (work_off(broker, name, count, 2 * seconds).rate for name in ("echo", "one-by-one"))
+    echo, one_by_one = (
+        work_off(broker, name, count, 2 * seconds, before=before).rate for name in ("echo", "one-by-one")
+    )
     return {
         "bare predict, one row at a time": float(predict["single_rate"]),
         "bare predict, whole array": float(predict["rate"]),

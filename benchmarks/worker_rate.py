@@ -34,15 +34,20 @@ BARS = {  # name: (of, against, at least)
 MEMORY_BAR_MB = 250
 
 
-def measure(broker: Kafka, name: str, total: int, seconds: float, extra: list[str] | None = None) -> Measured:
-    """Let one program work on the backlog from its beginning and return its steady rate."""
+def measure(
+    broker: Kafka, name: str, total: int, seconds: float, extra: list[str] | None = None, before: int = 0
+) -> Measured:
+    """Let one program work on the backlog from its beginning and return its steady rate.
+
+    `before` is how many messages have been in the topic that are there no more.
+    """
     module, group, arguments = PROGRAMS[name]
     if module != WORKER:
         arguments = [*arguments, "--servers", broker.servers, "--group", group, "--count", str(total)]
     broker.forget(group)
     program = Program(module, *arguments, *(extra or []))
     try:
-        return watch(program, lambda: broker.committed(group), total, seconds, broker)
+        return watch(program, lambda: max(0, broker.committed(group) - before), total, seconds, broker)
     finally:
         program.end()
         broker.empty(RESULTS)

@@ -11,6 +11,7 @@ Run: python -m benchmarks.faults --quick
 
 import argparse
 import itertools
+import shutil
 import signal
 import sys
 import traceback
@@ -49,7 +50,11 @@ def try_in_turn(jobs: Iterable[Outcome], quick: bool, logs: Path | None, report:
                     report(outcome)
                     if outcome.missed():
                         if logs:
-                            table.keep_logs(rig.folder, logs / f"{outcome.fault}-{outcome.delivery}")
+                            kept = logs / f"{outcome.fault}-{outcome.delivery}"
+                            table.keep_logs(rig.folder, kept)
+                            kept.mkdir(parents=True, exist_ok=True)
+                            for i in range(1, brokers + 1):
+                                shutil.copy(rig.kafka.log(i), kept / f"broker-{i}.log")
                         break
 
 

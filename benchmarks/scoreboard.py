@@ -6,7 +6,7 @@
 - killed: 16 clients ask in the same way, then what does the work gets SIGKILL and is started again;
 - beside them the raw limits of the same minutes, from benchmarks/reference/.
 
-Run: python -m benchmarks.scoreboard            # 5 times (about 12 minutes)
+Run: python -m benchmarks.scoreboard            # 5 times (about 20 minutes)
      python -m benchmarks.scoreboard --quick    # once (under 2 minutes)
 """
 

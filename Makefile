@@ -19,7 +19,7 @@ up: .venv/.installed-base ## leave broker, server and workers running, and say h
 down: ## end what `make up` has started
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m tour.down; fi
 
-test: .venv/.installed-test ## run the tests (under 15 minutes)
+test: .venv/.installed-test ## run the tests (a quarter of an hour)
 	@$(BIN)/python -m tests.prepare
 	@$(PYTEST) -m "not slow" --durations=25
 

@@ -5,11 +5,13 @@ import signal
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import TopicPartition
 
 from common.kafka_clients import RESULTS
+from common.persister import Persister
 from tests.helpers import STOP_SECONDS, Program, X, admin_of, produce, until
 
 PERSISTER = "4_message_queue.iris_classifier_mq_persister"
@@ -152,6 +154,15 @@ def test_what_was_deleted_before_it_could_be_read_is_reported_and_the_rest_is_st
     produce(servers, RESULTS, [result(50)])
     until(lambda: stored()[-1] == 50, what="stored")
     assert one.errors == ""
+
+
+def test_a_persister_that_is_asked_to_end_before_it_has_gone_back_takes_nothing(monkeypatch: pytest.MonkeyPatch):
+    nobody: Any = None  # a consumer that would be read all the same fails here
+    one = Persister(nobody, nobody, nobody, nobody, OSError, "nowhere")
+    monkeypatch.setattr(one, "_positions", lambda numbers: [])
+    one.next = {0: 5}
+    one.rewind()
+    assert one.take() == [] and one.behind
 
 
 def test_the_list_needs_no_kafka_and_an_empty_store_is_empty(program: Start, env: dict[str, str]):

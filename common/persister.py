@@ -84,8 +84,11 @@ class Persister:
         """Return where to go on, as soon as Kafka and the store can say; nothing where the program is to end first."""
         for attempt in range(sys.maxsize):
             try:
+                topic_id = current_topic_id(self.admin)
                 ends = edges(self.admin, RESULTS, numbers)
-                return [self._position(number, *ends[number]) for number in numbers]
+                if current_topic_id(self.admin) == topic_id:  # else the ends may be those of a topic that is no more
+                    self._note_topic(topic_id)
+                    return [self._position(number, *ends[number]) for number in numbers]
             except PositionMovedError:
                 continue  # another persister was faster: ask again
             except (self.away, KafkaException) as error:
@@ -94,17 +97,21 @@ class Persister:
                     break
         return []
 
-    def _position(self, number: int, low: int, high: int) -> TopicPartition:
-        """Return where to go on in a partition: the store says, and Kafka must still have it."""
-        topic_id = current_topic_id(self.admin)
+    def _note_topic(self, topic_id: str) -> None:
+        """Take note of the topic that is there now. What is in hand of one that is no more must not be stored."""
         if topic_id != self.topic_id:
             if self.store.known_topic_id(RESULTS) not in (None, topic_id):
                 print(f"The topic {RESULTS} has been made anew: reading it from its beginning.", flush=True)
+            if self.topic_id:
+                self.rewind()
             self.topic_id = topic_id
+
+    def _position(self, number: int, low: int, high: int) -> TopicPartition:
+        """Return where to go on in a partition: the store says, and Kafka must still have it."""
         where = TopicPartition(RESULTS, number)
-        stored = self.store.positions(RESULTS, topic_id).get(number)
+        stored = self.store.positions(RESULTS, self.topic_id).get(number)
         if stored is None:  # from now on there is a position to compare with
-            self.store.store(RESULTS, topic_id, [Span(number, low, low)], [])
+            self.store.store(RESULTS, self.topic_id, [Span(number, low, low)], [])
         where.offset = low if stored is None else stored
         if where.offset > high:
             raise ProgramError(
@@ -113,7 +120,7 @@ class Persister:
         if where.offset < low:
             lost = low - where.offset
             print(f"{RESULTS}[{number}]: {lost} results were deleted by age before they could be stored.", flush=True)
-            self.store.store(RESULTS, topic_id, [Span(number, where.offset, low)], [])
+            self.store.store(RESULTS, self.topic_id, [Span(number, where.offset, low)], [])
             where.offset = low
         self.next[number] = where.offset
         return where
@@ -147,7 +154,8 @@ class Persister:
             error = message.error()
             if error and error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
                 self.rewind()
-                return []
+        if self.behind:
+            return []
         return [m for m in messages if not m.error() and self._is_new(*place(m))]
 
     def _is_new(self, number: int, offset: int) -> bool:
@@ -171,8 +179,8 @@ class Persister:
                 return 0
             except (self.away, KafkaException) as error:
                 self._wait(error, attempt)
-                if self.stop.requested or not ends.keys() <= self.next.keys():  # or another persister has them now
-                    self.rewind()
+                if self.stop.requested or self.behind or not ends.keys() <= self.next.keys():
+                    self.rewind()  # asked to end, or the topic is another one now, or another persister has these
                     return 0
         return 0
 

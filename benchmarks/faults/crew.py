@@ -120,7 +120,9 @@ class Crew:
                 member.process.kill()
                 code = member.process.wait(10)
             seconds = time.monotonic() - began
-            if was_ready and (seconds > LEAVE_SECONDS or code):
+            if code == -signal.SIGKILL and seconds < LEAVE_SECONDS:  # its own switch was faster
+                self.kills += 1
+            elif was_ready and (seconds > LEAVE_SECONDS or code):
                 self.problems.append(f"{member.log.stem} took {seconds:.1f} s to leave on SIGTERM, exit code {code}")
 
     def replace_all(self) -> None:

@@ -7,7 +7,7 @@ import random
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from pathlib import Path
 from typing import Any, Self
 
@@ -186,13 +186,13 @@ class Trial:
         outcome.results += len(load.sent.keys() & seen.first.keys())
         answered = load.sent.keys() & seen.first.keys()
         wanted = answered | {f"plain {number}" for number in range(load.plain)}
-        outcome.lost += len(load.sent.keys() - answered)
+        self._lose(load.sent.keys() - answered, "without a result")
         rows = self.sqlite_rows()
-        outcome.lost += len(wanted - rows.keys())
+        self._lose(wanted - rows.keys(), "without a row in SQLite")
         outcome.rows_doubled += rows.total() - len(rows)
         if self.dsn:
             rows = self.postgres_rows()
-            outcome.lost += len(wanted - rows.keys())
+            self._lose(wanted - rows.keys(), "without a row in PostgreSQL")
             outcome.postgres_rows_doubled = (outcome.postgres_rows_doubled or 0) + rows.total() - len(rows)
         outcome.results_doubled += sum(max(0, seen.count[i] - load.messages[i]) for i in load.sent)
         outcome.executions_again += executions_again(self.executions)
@@ -210,6 +210,12 @@ class Trial:
         if len(seen.ended) < seen.partitions:
             outcome.problems.append("readers of committed results are held up")
         outcome.problems += [f"the load was refused: {text}" for text in sorted(set(load.refused))]
+
+    def _lose(self, ids: Set[str], what: str) -> None:
+        """Count what is missing, and say of what kind it is."""
+        if ids:
+            self.outcome.lost += len(ids)
+            self.outcome.problems.append(f"{len(ids)} {what}, {min(ids)} the first")
 
     def keep_logs(self, folder: Path) -> None:
         """Copy what the programs have printed."""

@@ -1,18 +1,24 @@
 """Stage 4's persister: whatever ends it, each result is stored, and stored once."""
 
+import contextlib
 import json
 import signal
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
 
-from common.kafka_clients import RESULTS
+from common.kafka_clients import RESULTS, base_config, consumer_config
 from common.persister import Persister
-from tests.helpers import STOP_SECONDS, Program, X, admin_of, produce, until
+from common.result_store import ResultStore
+from tests.helpers import STOP_SECONDS, WAIT_SECONDS, Program, X, admin_of, produce, until
 
 PERSISTER = "4_message_queue.iris_classifier_mq_persister"
 Start = Callable[..., Program]
@@ -132,6 +138,63 @@ def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
     until(lambda: stored() == list(range(8)), what="stored")
     produce(servers, RESULTS, map(result, range(8, 20)))
     until(lambda: stored() == list(range(20)), what="stored")
+
+
+class Delayed(Consumer):
+    """A consumer that hands out a message late, and learns of its new partitions while it takes a batch."""
+
+    held: Message | None = None
+    assigned = True
+
+    def poll(self, timeout: float = -1) -> Message | None:
+        message, self.held = self.held, None
+        return message or super().poll(timeout)
+
+    def consume(self, num_messages: int = 1, timeout: float = -1) -> list[Message]:
+        messages = super().consume(num_messages, timeout)
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not self.assigned and time.monotonic() < deadline:
+            messages += super().consume(num_messages, 0.05)
+        return messages
+
+
+def test_a_message_in_hand_of_a_topic_that_was_made_anew_leaves_no_gap_in_the_new_one(
+    topics, kafka_env: dict[str, str], stored, monkeypatch: pytest.MonkeyPatch
+):
+    servers = topics()
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", servers)
+    stop: Any = SimpleNamespace(requested=False, wait=Event().wait)
+    with (
+        contextlib.closing(Delayed(consumer_config("delayed-persisters") | {"auto.offset.reset": "error"})) as consumer,
+        ResultStore(Path(kafka_env["IRIS_DATABASE"])) as store,
+    ):
+        one = Persister(AdminClient(base_config()), consumer, store, stop, sqlite3.OperationalError, "here")
+        note = one._assign
+
+        def assign(_: Consumer, partitions: list[TopicPartition]) -> None:
+            note(consumer, partitions)
+            consumer.assigned = len(partitions) > 0
+
+        monkeypatch.setattr(one, "_assign", assign)
+        one.subscribe()
+
+        def go_on_until(numbers: list[int]) -> None:
+            def step() -> bool:
+                messages = one.take()
+                if messages:
+                    one.persist(messages)
+                return stored() == numbers
+
+            until(step, what="all stored")
+
+        produce(servers, RESULTS, map(result, range(10)))
+        go_on_until(list(range(10)))
+        produce(servers, RESULTS, [result(10)])
+        consumer.held = until(lambda: Consumer.poll(consumer, 0.1), what="a message in hand")
+        topics()
+        produce(servers, RESULTS, map(result, range(11, 50)))  # more than the old topic had
+        consumer.assigned = False
+        go_on_until([*range(10), *range(11, 50)])
 
 
 def test_what_was_deleted_before_it_could_be_read_is_reported_and_the_rest_is_stored(

@@ -67,15 +67,19 @@ class Kafka:
         """Return the processor time that the brokers have used, in seconds."""
         return sum(sum(process.cpu_times()[:2]) for process in self._processes)
 
-    def committed(self, group: str, topic: str = TASKS) -> int:
-        """Return how many messages of a topic a group has done: the sum of its committed offsets."""
+    def committed(self, group: str, topic: str = TASKS, since: dict[int, int] | None = None) -> int:
+        """Return how many messages of a topic a group has done: its committed offsets, summed up.
+
+        `since` has the offset per partition from which to count, where that is not 0.
+        """
         request = ConsumerGroupTopicPartitions(group)
         try:
             future = self.admin.list_consumer_group_offsets([request], request_timeout=ADMIN_SECONDS)[group]
             found = future.result(timeout=ADMIN_SECONDS).topic_partitions or []
         except KafkaException:  # nobody has joined the group yet
             return 0
-        return sum(where.offset for where in found if where.topic == topic and where.offset > 0)
+        since = since or {}
+        return sum(max(0, w.offset - since.get(w.partition, 0)) for w in found if w.topic == topic)
 
     def end(self, topic: str) -> int:
         """Return how many messages have been written to a topic, transaction markers included."""

@@ -83,14 +83,11 @@ def _together(
         wait_for_text(
             programs, lambda texts: _held(texts) == set(range(partitions)) and _spread(texts, count, partitions)
         )
-        before = broker.end(TASKS)
+        before = broker.ends(TASKS)
         _signal(programs, signal.SIGSTOP)
         fill(broker.servers, TASKS, backlog)
-        started = broker.committed(WORKER_GROUP)
         _signal(programs, signal.SIGCONT)
-        base = max(started, before)
-        total = len(backlog)
-        return watch(programs[0], lambda: max(0, broker.committed(WORKER_GROUP) - base), total, 20.0).rate
+        return watch(programs[0], lambda: broker.committed(WORKER_GROUP, since=before), len(backlog), 20.0).rate
     finally:
         _signal(programs, signal.SIGCONT)
         for program in programs:

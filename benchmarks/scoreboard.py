@@ -145,10 +145,10 @@ def backlog(broker: Kafka, key: str, stage: Stage, count: int, seconds: float) -
     stage.stop()
     broker.empty(TASKS)
     broker.forget(group)
+    before = broker.ends(TASKS)
     fill(broker.servers, TASKS, MESSAGES[key](count))
-    before = sum(broker.ends(TASKS).values()) - count
     stage.start()
-    measured = watch(stage.programs[0], lambda: max(0, broker.committed(group) - before), count, seconds)
+    measured = watch(stage.programs[0], lambda: broker.committed(group, since=before), count, seconds)
     stage.stop()
     broker.empty(TASKS)
     broker.empty(RESULTS)
@@ -194,10 +194,10 @@ def limits(broker: Kafka, quick: bool) -> dict[str, float]:
         answered = len(times) / (time.perf_counter() - start)
         client.close()
     broker.empty(TASKS)
-    before = broker.end(TASKS)
+    before = broker.ends(TASKS)
     fill(broker.servers, TASKS, tasks(count))
     echo, one_by_one = (
-        work_off(broker, name, count, 2 * seconds, before=before).rate for name in ("echo", "one-by-one")
+        work_off(broker, name, count, 2 * seconds, since=before).rate for name in ("echo", "one-by-one")
     )
     return {
         "bare predict, one row at a time": float(predict["single_rate"]),

@@ -35,11 +35,16 @@ MEMORY_BAR_MB = 250
 
 
 def measure(
-    broker: Kafka, name: str, total: int, seconds: float, extra: list[str] | None = None, before: int = 0
+    broker: Kafka,
+    name: str,
+    total: int,
+    seconds: float,
+    extra: list[str] | None = None,
+    since: dict[int, int] | None = None,
 ) -> Measured:
     """Let one program work on the backlog from its beginning and return its steady rate.
 
-    `before` is how many messages have been in the topic that are there no more.
+    `since` has the offset per partition at which the backlog begins, where that is not 0.
     """
     module, group, arguments = PROGRAMS[name]
     if module != WORKER:
@@ -47,7 +52,7 @@ def measure(
     broker.forget(group)
     program = Program(module, *arguments, *(extra or []))
     try:
-        return watch(program, lambda: max(0, broker.committed(group) - before), total, seconds, broker)
+        return watch(program, lambda: broker.committed(group, since=since), total, seconds, broker)
     finally:
         program.end()
         broker.empty(RESULTS)

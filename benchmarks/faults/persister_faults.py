@@ -73,6 +73,7 @@ def topic_recreated(rig: Rig, outcome: Outcome, times: int) -> Outcome:
             trial.observer.stop()
             rig.delete(RESULTS)
             rig.create(RESULTS)
+            trial.load.look_again()
             trial.observe_anew()
             if while_down:
                 trial.persisters.start(0)

@@ -1,5 +1,6 @@
 """Tasks in, results out: a steady load in bursts, and an observer who notes when each result was first seen."""
 
+import itertools
 import json
 import random
 import threading
@@ -34,10 +35,11 @@ class Load(threading.Thread):
         super().__init__(daemon=True)
         self.sent: dict[str, float] = {}  # task id: when it was sent, seconds on the monotonic clock
         self.messages: Counter[str] = Counter()  # task id: messages
-        self.plain = 0  # results without an id, numbered from 0
+        self.plain: set[str] = set()  # results without an id that Kafka has taken, by number
         self.plain_mark = uuid.uuid4().hex  # tells them from an earlier trial's
         self.refused: list[str] = []
         self.acknowledged = 0  # messages that Kafka has taken
+        self._numbers = itertools.count()
         self._producer = Producer(
             producer_config() | {"bootstrap.servers": servers, "message.timeout.ms": 0, "on_delivery": self._delivered}
         )
@@ -63,9 +65,9 @@ class Load(threading.Thread):
             for _ in range(copies):
                 self.task(task_id, X)
             if self._rng.random() < PLAIN_SHARE:
-                value = json.dumps({"X": {self.plain_mark: self.plain}, "y": {"iris_type": 0}})
-                self._producer.produce(RESULTS, value, key=str(self.plain))
-                self.plain += 1
+                number = str(next(self._numbers))
+                value = json.dumps({"X": {self.plain_mark: number}, "y": {"iris_type": 0}})
+                self._producer.produce(RESULTS, value, key=number)
 
     def new_id(self) -> str:
         """Return a UUID4 out of the seeded dice."""
@@ -82,6 +84,10 @@ class Load(threading.Thread):
         self.messages[key] += 1
         self._producer.produce(TASKS, value, key=key)
 
+    def look_again(self) -> None:
+        """Ask Kafka which topics there are: a topic made anew is unknown to a producer for a moment, and refused."""
+        self._producer.list_topics(timeout=POSITION_SECONDS)
+
     def stop(self, seconds: float = 60.0) -> None:
         """End the load and wait until Kafka has all of it.
 
@@ -96,9 +102,11 @@ class Load(threading.Thread):
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error:
-            self.refused.append(error.str())
-        else:
-            self.acknowledged += 1
+            self.refused.append(f"{message.topic()}: {error.str()}")
+            return
+        self.acknowledged += 1
+        if message.topic() == RESULTS:
+            self.plain.add((message.key() or b"").decode())
 
 
 class Observer(threading.Thread):

@@ -140,7 +140,7 @@ class Trial:
 
     def stored(self) -> None:
         """Wait until both stores have all that the observer has seen, or no hope is left."""
-        wanted = len(self.load.sent.keys() & self.observer.first.keys()) + self.load.plain
+        wanted = len(self.load.sent.keys() & self.observer.first.keys()) + len(self.load.plain)
         with contextlib.suppress(TimeoutError):
             self.until(lambda: self.sqlite_rows().total() >= wanted, 30, "all rows in SQLite")
             if self.dsn:
@@ -185,7 +185,7 @@ class Trial:
         outcome.sent += load.messages.total()
         outcome.results += len(load.sent.keys() & seen.first.keys())
         answered = load.sent.keys() & seen.first.keys()
-        wanted = answered | {f"plain {number}" for number in range(load.plain)}
+        wanted = answered | {f"plain {number}" for number in load.plain}
         self._lose(load.sent.keys() - answered, "without a result")
         rows = self.sqlite_rows()
         self._lose(wanted - rows.keys(), "without a row in SQLite")

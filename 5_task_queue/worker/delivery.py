@@ -36,6 +36,7 @@ from .replies import Replies
 
 TRANSACTION_SECONDS = 6.0  # a slot that never comes back holds up readers for this long at most
 LONGEST_COMMIT_SECONDS = 5.0  # after a broker's restart the client library may not find its coordinator for long
+RETRY_MS = 5  # Kafka says that a transaction is committed, and ends it a moment later; the next one asks until then
 # A batch of ours goes out in few requests. A lone result does not wait: flush() and the commit send at once.
 IN_BATCHES = {"linger.ms": 5, "batch.size": 1_000_000, "queue.buffering.max.messages": 1_000_000}
 
@@ -175,7 +176,7 @@ class ExactlyOnce:
         """Return the producer, a new one where the last one could not go on."""
         if self._producer is None:
             timeouts = {"message.timeout.ms": 5000, "transaction.timeout.ms": int(TRANSACTION_SECONDS * 1000)}
-            config = producer_config(self._connection) | IN_BATCHES | timeouts
+            config = producer_config(self._connection) | IN_BATCHES | timeouts | {"retry.backoff.ms": RETRY_MS}
             producer = Producer(config | {"transactional.id": self._id})
             while self._producer is None:
                 try:

@@ -46,7 +46,7 @@ from common.terminal import ArgumentParser
 from ..iris_classifier_task_queue_worker import handle
 from ..worker.codec import task_id_of
 from ..worker.delivery import produce
-from ..worker.protection import HandBack, TooSlow, time_limit
+from ..worker.protection import HandBack, TimeLimit, TooSlow
 from ..worker.replies import Replies
 
 GROUP = "iris-share-workers"
@@ -96,7 +96,7 @@ def work(messages: list[Message], model: IrisModel, producer: Producer, stop: St
     What is not done when WORK_SECONDS are over, or the program is to end, is released for others.
     """
     answers = []
-    with suppress(TooSlow, HandBack), time_limit(WORK_SECONDS, stop):
+    with suppress(TooSlow, HandBack), TimeLimit(WORK_SECONDS, stop):
         for message in messages:
             if stop.requested:
                 break

@@ -37,7 +37,8 @@ from .replies import Replies
 TRANSACTION_SECONDS = 6.0  # a slot that never comes back holds up readers for this long at most
 LONGEST_COMMIT_SECONDS = 5.0  # after a broker's restart the client library may not find its coordinator for long
 RETRY_MS = 5  # Kafka says that a transaction is committed, and ends it a moment later; the next one asks until then
-# A batch of ours goes out in few requests. A lone result does not wait: flush() and the commit send at once.
+# A batch of ours goes out in few requests. Few results do not wait for company: flush() and the commit send at once.
+FEW, FEW_SECONDS = 10, 0.002  # results; longest wait for them to leave
 IN_BATCHES = {"linger.ms": 5, "batch.size": 1_000_000, "queue.buffering.max.messages": 1_000_000}
 
 Offsets = list[TopicPartition]
@@ -80,6 +81,8 @@ class AtLeastOnce:
     def deliver(self, replies: Replies, offsets: Offsets) -> None:
         """See Delivery."""
         produce(self._producer, replies)
+        if len(replies.results) <= FEW:
+            self._producer.flush(FEW_SECONDS)
         self._offsets, self.pending = offsets, True
 
     def finish(self, *, sure: bool = False) -> Offsets:

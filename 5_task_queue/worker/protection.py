@@ -3,8 +3,7 @@
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import FrameType
 
 from confluent_kafka import Message
@@ -31,27 +30,30 @@ class HandBack(Exception):
     """The program has been asked to end, and the work would take too long: another worker will do it."""
 
 
-@contextmanager
-def time_limit(seconds: float, stop: Stop) -> Iterator[None]:
-    """Interrupt Python code in the main thread that takes too long. Unix only; C code is not interrupted.
+class TimeLimit:
+    """Interrupts Python code in the main thread that takes too long. Unix only; C code is not interrupted.
 
-    Raises:
+    `with` raises:
         TooSlow: the time is over.
         HandBack: the program was asked to end, GRACE_SECONDS ago.
     """
-    deadline = time.monotonic() + seconds
 
-    def look(number: int, frame: FrameType | None) -> None:
-        if stop.requested and stop.seconds_since() > GRACE_SECONDS:
+    def __init__(self, seconds: float, stop: Stop) -> None:
+        self._seconds, self._stop = seconds, stop
+        self._deadline = 0.0
+        signal.signal(signal.SIGALRM, self._look)
+
+    def _look(self, number: int, frame: FrameType | None) -> None:
+        if self._stop.requested and self._stop.seconds_since() > GRACE_SECONDS:
             raise HandBack
-        if time.monotonic() > deadline:
+        if time.monotonic() > self._deadline:
             raise TooSlow
 
-    signal.signal(signal.SIGALRM, look)
-    signal.setitimer(signal.ITIMER_REAL, TICK_SECONDS, TICK_SECONDS)
-    try:
-        yield
-    finally:
+    def __enter__(self) -> None:
+        self._deadline = time.monotonic() + self._seconds
+        signal.setitimer(signal.ITIMER_REAL, TICK_SECONDS, TICK_SECONDS)
+
+    def __exit__(self, *_: object) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
@@ -59,8 +61,8 @@ class Protection:
     """Calls the handler so that no task can harm more than itself."""
 
     def __init__(self, handle: Handler, model: IrisModel, intake: Intake, stop: Stop, task_seconds: float) -> None:
-        self._handle, self._model, self._intake, self._stop = handle, model, intake, stop
-        self._task_seconds = task_seconds
+        self._handle, self._model, self._intake = handle, model, intake
+        self._task_seconds, self._limit = task_seconds, TimeLimit(task_seconds, stop)
         self._bad: deque[bool] = deque(maxlen=JUDGED)
 
     def handle(self, messages: list[Message]) -> Replies:
@@ -84,7 +86,7 @@ class Protection:
 
     def _in_time(self, messages: list[Message]) -> Replies:
         try:
-            with time_limit(self._task_seconds, self._stop):
+            with self._limit:
                 return self._handle(messages, self._model)
         except TooSlow:
             if len(messages) > 1:

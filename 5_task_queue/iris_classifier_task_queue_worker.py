@@ -8,6 +8,8 @@ Unlike stage 4, the worker:
 Run: python -m 5_task_queue.iris_classifier_task_queue_worker
 """
 
+import gc
+
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from common.iris_model import IrisModel, load_model
@@ -58,6 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     else:
         delivery = AtLeastOnce(consumer, stop, connection)
     protection = Protection(handle, model, intake, stop, args.task_seconds)
+    gc.freeze()  # what has been imported stays: the garbage collector need not look through it after every batch
 
     def assigned(consumer: Consumer, partitions: list[TopicPartition]) -> None:
         intake.assigned(partitions)

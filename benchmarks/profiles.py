@@ -1,7 +1,8 @@
 """Where the time of one task goes in each stage: import, load, validate, predict, encode, and the way there and back.
 
-The phases are timed around the stages' own functions in this process; the whole is measured from outside, at a client
-that asks an idle system (stage 5 also: from a backlog, per task). What is left is the transport and the waiting.
+The phases are timed around the stages' own functions in this process, each call after a short rest: a program that was
+waiting finds cold caches, and takes about three times as long as in a loop. The whole is measured from outside, at a
+client that asks an idle system (stage 5 also: from a backlog, per task). What is left is transport and waiting.
 
 Run: python -m benchmarks.profiles            # 5 times
      python -m benchmarks.profiles --quick    # once
@@ -28,6 +29,7 @@ PHASES = ("start Python", "import", "load", "validate", "predict", "encode", "tr
 LINE = "5.1 3.5 1.4 0.2"
 BATCH = 5000
 TIMED = 300  # calls of a function that takes microseconds
+REST_SECONDS = 0.0015  # before each of them: about as long as a program waits between two questions
 
 Seconds = dict[str, float]
 
@@ -61,9 +63,10 @@ class FakeMessage:
 
 
 def typical(function: Callable[[], Any], calls: int = TIMED) -> float:
-    """Return the median seconds of a call."""
+    """Return the median seconds of a call that comes after a rest."""
     times = []
     for _ in range(calls):
+        time.sleep(REST_SECONDS)
         start = time.perf_counter()
         function()
         times.append(time.perf_counter() - start)
@@ -162,6 +165,8 @@ def handler_phases(model: IrisModel, size: int) -> Seconds:
         runs = []
         for _ in range(TIMED if size == 1 else 9):
             spent.update(dict.fromkeys(spent, 0.0))
+            if size == 1:
+                time.sleep(REST_SECONDS)
             start = time.perf_counter()
             worker.handle(messages, model)
             total = time.perf_counter() - start

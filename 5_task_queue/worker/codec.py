@@ -7,6 +7,7 @@ Unlike `Task.model_validate_json`, which takes 3 µs per message, this takes 0.2
 """
 
 import time
+from itertools import chain
 from typing import Annotated
 
 import msgspec
@@ -114,8 +115,9 @@ def decode_one(value: bytes | None) -> FastTask:
 
 def to_array(tasks: list[FastTask]) -> NDArray[np.float64]:
     """Return the measurements in cm, shape (n, 4)."""
-    values = [number for task in tasks for number in msgspec.structs.astuple(task.X)]
-    return np.array(values, dtype=np.float64).reshape(len(tasks), len(FEATURES))
+    rows = map(msgspec.structs.astuple, [task.X for task in tasks])
+    count = len(tasks) * len(FEATURES)
+    return np.fromiter(chain.from_iterable(rows), np.float64, count).reshape(len(tasks), len(FEATURES))
 
 
 def encode_batch(
@@ -123,10 +125,10 @@ def encode_batch(
 ) -> list[bytes]:
     """Return the result message of each task, from probabilities of shape (n, 3)."""
     winners = probabilities.argmax(axis=1).tolist()
-    results = [
-        FastResult(task.task_id, task.X, FastIrisType(winner, SPECIES[winner], Probabilities(*row)))
-        for task, winner, row in zip(tasks, winners, probabilities.tolist(), strict=True)
-    ]
+    columns = probabilities.T.tolist()
+    # `map` over whole columns: a loop in Python would take half as long again
+    iris_types = map(FastIrisType, winners, map(SPECIES.__getitem__, winners), map(Probabilities, *columns))
+    results = list(map(FastResult, [task.task_id for task in tasks], [task.X for task in tasks], iris_types))
     for i in np.flatnonzero(model.far_outside(X).any(axis=1)):
         results[i].y.warnings = model.warnings(X[i])
     return [_encode(result) for result in results]

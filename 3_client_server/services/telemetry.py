@@ -56,7 +56,8 @@ class Telemetry:
             logger.exception("Unexpected failure")
             await self._fail(internal_error(), scope, receive, send_with_id, begun=status != 0)
         finally:
-            self._record(scope, status, time.perf_counter() - started)
+            # In the next turn of the loop: uvloop sends what was written at the end of this one.
+            asyncio.get_running_loop().call_soon(self._record, scope, status, time.perf_counter() - started)
 
     async def _fail(self, problem: Problem, scope: Scope, receive: Receive, send: Send, *, begun: bool) -> None:
         if not begun:

@@ -208,7 +208,7 @@ def worker_rate(record: Record) -> Figure:
 
 def scale(record: Record) -> Figure:
     """Workers and partitions, and the price of exactly-once at several batch sizes."""
-    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.8), layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.4), layout="constrained")
     rows = record.get("workers", [])
     styles = {1: "o-", 2: "s--", 4: "^:"}
     colours = dict(zip(dict.fromkeys(row["model"] for row in rows), (BLUE, ORANGE, RED), strict=False))
@@ -219,7 +219,7 @@ def scale(record: Record) -> Figure:
                 label = f"{model} model, {partitions} partition{'s' * (partitions > 1)}"
                 rates = [p["tasks_per_second"]["median"] for p in points]
                 axes[0].plot([p["workers"] for p in points], rates, style, color=colour, label=label)
-    _whole_decades(axes[0], room=1)
+    _whole_decades(axes[0])
     axes[0].set_xticks(sorted({row["workers"] for row in rows}) or [1])
     axes[0].set_xlabel("workers")
     axes[0].set_ylabel("tasks per second")
@@ -235,7 +235,7 @@ def scale(record: Record) -> Figure:
     axes[1].set_title("Batch size and delivery", loc="left", fontsize=10)
     for axis in axes:
         if axis.get_legend_handles_labels()[0]:
-            axis.legend(frameon=False, fontsize=7)
+            axis.legend(frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
     return figure
 
 

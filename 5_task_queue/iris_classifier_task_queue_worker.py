@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.delivery == "exactly-once":
         delivery = ExactlyOnce(consumer, stop, connection, f"{GROUP}-{slot}")
     else:
-        delivery = AtLeastOnce(consumer, stop, connection)
+        delivery = AtLeastOnce(consumer, stop, connection, args.max_batch)
     protection = Protection(handle, model, intake, stop, args.task_seconds)
     gc.freeze()  # what has been imported stays: the garbage collector need not look through it after every batch
 
@@ -82,15 +82,17 @@ def main(argv: list[str] | None = None) -> int:
     print(f"Worker {slot} is ready ({args.delivery}). Ctrl-C ends it.", flush=True)
     try:
         while not stop.requested:
-            messages = intake.take(0 if delivery.pending else POLL_SECONDS)  # 2. read input: take
+            messages = intake.take(delivery.patience if delivery.pending else POLL_SECONDS)  # 2. read input: take
             try:
                 replies = protection.handle(messages)  # handle
-                intake.done(delivery.finish())  # the batch before: wait for its delivery, only then commit it
+                if not (messages and delivery.patience):
+                    intake.done(delivery.finish())  # what came before: wait for its delivery, only then commit it
                 if messages:
-                    delivery.deliver(replies, intake.offsets(messages))  # deliver; committed at the next finish()
+                    delivery.deliver(replies)  # deliver
+                    delivery.then_commit(intake.offsets(messages), len(messages))  # at a later finish()
                     tally.count(messages)
                 else:
-                    tally.show()
+                    tally.show_in_time()
                     connection.check(consumer)
                 if intake.suspicions:  # after a crash: nothing new before this is done and committed
                     intake.done(delivery.finish(sure=True))

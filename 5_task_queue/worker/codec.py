@@ -129,8 +129,10 @@ def encode_batch(
     # `map` over whole columns: a loop in Python would take half as long again
     iris_types = map(FastIrisType, winners, map(SPECIES.__getitem__, winners), map(Probabilities, *columns))
     results = list(map(FastResult, [task.task_id for task in tasks], [task.X for task in tasks], iris_types))
-    for i in np.flatnonzero(model.far_outside(X).any(axis=1)):
-        results[i].y.warnings = model.warnings(X[i])
+    outside = model.far_outside(X)
+    if outside.any():  # seldom
+        for i in np.flatnonzero(outside.any(axis=1)):
+            results[i].y.warnings = model.warnings(X[i])
     return [_encode(result) for result in results]
 
 

@@ -6,7 +6,7 @@
   readers of committed results.
 
 Both let the delivery of one batch run while the next one is being worked on: `deliver()` sends a batch on its way,
-`finish()` waits until it has arrived and is committed.
+`then_commit()` says what to commit after it, `finish()` waits until it has arrived and is committed.
 
 Source of the transactional loop: KIP-98 and KIP-447.
 """
@@ -37,8 +37,9 @@ from .replies import Replies
 TRANSACTION_SECONDS = 6.0  # a slot that never comes back holds up readers for this long at most
 LONGEST_COMMIT_SECONDS = 5.0  # after a broker's restart the client library may not find its coordinator for long
 RETRY_MS = 5  # Kafka says that a transaction is committed, and ends it a moment later; the next one asks until then
-# A batch of ours goes out in few requests. Few results do not wait for company: flush() and the commit send at once.
-FEW, FEW_SECONDS = 10, 0.002  # results; longest wait for them to leave
+FEW = 20  # tasks: their results leave at once, and one commit may do for all of them
+PATIENCE_SECONDS = 0.02  # a commit takes the broker's time: it waits so long for more tasks, while they are few
+# A batch of ours goes out in few requests.
 IN_BATCHES = {"linger.ms": 5, "batch.size": 1_000_000, "queue.buffering.max.messages": 1_000_000}
 
 Offsets = list[TopicPartition]
@@ -53,8 +54,16 @@ class Delivery(Protocol):
 
     pending: bool  # something has been sent on its way and is not committed yet
 
-    def deliver(self, replies: Replies, offsets: Offsets) -> None:
-        """Send replies on their way; the offsets are to be committed once they have arrived."""
+    @property
+    def patience(self) -> float:
+        """How long finish() may wait for more to commit with what is pending, in seconds."""
+        ...
+
+    def deliver(self, replies: Replies) -> None:
+        """Send replies on their way."""
+
+    def then_commit(self, offsets: Offsets, tasks: int) -> None:
+        """Have the offsets, behind so many tasks, committed once what was sent on its way has arrived."""
 
     def finish(self, *, sure: bool = False) -> Offsets:
         """Wait until what was sent on its way has arrived, and commit it; `sure`: wait for the commit's answer as well.
@@ -68,38 +77,53 @@ class Delivery(Protocol):
 
 
 class AtLeastOnce:
-    """Commits the offsets of a batch after all its replies have been delivered."""
+    """Commits the offsets of a batch after all its replies have been delivered.
 
-    def __init__(self, consumer: Consumer, stop: Stop, connection: Connection) -> None:
+    A few tasks that came one after the other are committed together, but never more of them than a batch may have.
+    """
+
+    def __init__(self, consumer: Consumer, stop: Stop, connection: Connection, max_batch: int) -> None:
         self.pending = False
         self._consumer, self._stop = consumer, stop
-        self._offsets: Offsets = []
-        never_give_up = {"message.timeout.ms": 0, "delivery.report.only.error": True}
-        config = producer_config(connection) | IN_BATCHES | never_give_up
-        self._producer = Producer(config | {"on_delivery": raise_undelivered})
+        self._offsets: dict[int, TopicPartition] = {}
+        self._tasks, self._since = 0, 0.0  # that wait for their commit, since when
+        self._few = min(FEW, max_batch)
+        never_give_up = {"message.timeout.ms": 0, "delivery.report.only.error": True, "on_delivery": raise_undelivered}
+        config = producer_config(connection) | never_give_up
+        self._at_once, self._in_batches = Producer(config), Producer(config | IN_BATCHES)
 
-    def deliver(self, replies: Replies, offsets: Offsets) -> None:
+    @property
+    def patience(self) -> float:
         """See Delivery."""
-        produce(self._producer, replies)
-        if len(replies.results) <= FEW:
-            self._producer.flush(FEW_SECONDS)
-        self._offsets, self.pending = offsets, True
+        return max(0.0, self._since + PATIENCE_SECONDS - time.monotonic()) if self._tasks < self._few else 0.0
+
+    def deliver(self, replies: Replies) -> None:
+        """See Delivery."""
+        produce(self._at_once if len(replies.results) <= FEW else self._in_batches, replies)
+
+    def then_commit(self, offsets: Offsets, tasks: int) -> None:
+        """See Delivery."""
+        if not self.pending:
+            self._since, self.pending = time.monotonic(), True
+        self._offsets.update({where.partition: where for where in offsets})
+        self._tasks += tasks
 
     def finish(self, *, sure: bool = False) -> Offsets:
         """See Delivery."""
         if not self.pending:
             return []
-        self.pending = False
-        if not deliver(self._producer, self._stop):
+        offsets = list(self._offsets.values())
+        self._offsets, self._tasks, self.pending = {}, 0, False
+        if not (deliver(self._at_once, self._stop) and deliver(self._in_batches, self._stop)):
             raise TakeAgainError  # asked to end while Kafka is away: another worker does it again
         try:
             if sure:
-                self._consumer.commit(offsets=self._offsets, asynchronous=False)
+                self._consumer.commit(offsets=offsets, asynchronous=False)
             else:  # the next batch need not wait; should this commit fail, the batch is done again
-                self._consumer.commit(offsets=self._offsets, asynchronous=True)
+                self._consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException:
             raise TakeAgainError from None  # the partitions are another worker's by now, or Kafka is away
-        return self._offsets
+        return offsets
 
 
 class ExactlyOnce:
@@ -110,7 +134,7 @@ class ExactlyOnce:
     """
 
     def __init__(self, consumer: Consumer, stop: Stop, connection: Connection, transactional_id: str) -> None:
-        self.pending = False
+        self.pending, self.patience = False, 0.0
         self._consumer, self._stop, self._connection = consumer, stop, connection
         self._id = transactional_id
         self._committing: Future[Offsets] | None = None
@@ -118,17 +142,22 @@ class ExactlyOnce:
         with suppress(TakeAgainError):  # asked to end already
             self._ready_producer()  # ends the transaction of a dead worker that had this slot: nobody waits for it
 
-    def deliver(self, replies: Replies, offsets: Offsets) -> None:
-        """See Delivery. The commit runs in a thread while the next batch is being worked on."""
+    def deliver(self, replies: Replies) -> None:
+        """See Delivery."""
         try:
             producer = self._ready_producer()
             producer.begin_transaction()
             produce(producer, replies)
         except KafkaException as error:
             raise self._abort(error) from None
+
+    def then_commit(self, offsets: Offsets, tasks: int) -> None:
+        """See Delivery. The commit runs in a thread while the next batch is being worked on."""
         member = self._consumer.consumer_group_metadata()  # fresh: Kafka refuses what a former member sends
         self._committing = Future()
-        threading.Thread(target=self._commit, args=(producer, offsets, member, self._committing), daemon=True).start()
+        threading.Thread(
+            target=self._commit, args=(self._ready_producer(), offsets, member, self._committing), daemon=True
+        ).start()
         self.pending = True
 
     def finish(self, *, sure: bool = False) -> Offsets:

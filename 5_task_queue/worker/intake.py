@@ -15,12 +15,14 @@ import time
 import uuid
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID, Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from common.kafka_clients import ANSWER_SECONDS, TASKS, Stop, edges, next_offsets, place
+
+from .delivery import FEW
 
 MAX_ATTEMPTS = 3  # crashes with the task alone in hand
 FEWER = 20  # after a crash with n tasks in hand, n / 20 are taken at a time
@@ -51,7 +53,7 @@ class Mark:
 
     def to_json(self) -> str:
         """Return the metadata of a commit."""
-        return json.dumps(asdict(self))
+        return json.dumps(vars(self))
 
     @classmethod
     def from_json(cls, metadata: str | None) -> "Mark | None":
@@ -233,7 +235,7 @@ class Intake:
         if suspicion:
             waiting = 0 if number == self._first() else suspicion.until - offset
             return Mark(suspicion.size, suspicion.attempts, self._name, waiting).to_json()
-        in_hand = min((1 + GROWTH) * self._bound, 2 * self.max_batch)  # the next batch, and the one after it
+        in_hand = min((1 + GROWTH) * self._bound, 2 * self.max_batch) + FEW  # the next two batches; few uncommitted
         return Mark(in_hand, 0, self._name).to_json()
 
     def _only_suspected(self, messages: list[Message]) -> list[Message]:

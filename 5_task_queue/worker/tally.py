@@ -24,6 +24,10 @@ class Tally:
     def count(self, messages: list[Message]) -> None:
         """Count tasks that are done."""
         self._new.update(map(Message.partition, messages))  # pyright: ignore[reportArgumentType, reportCallIssue]
+        self.show_in_time()
+
+    def show_in_time(self) -> None:
+        """Print what has been done, where the last time is long enough ago."""
         if time.monotonic() - self._printed > EVERY_SECONDS:
             self.show()
 

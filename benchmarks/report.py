@@ -143,11 +143,18 @@ def claims(record: Record) -> str:
 
 
 def round_trip(record: Record) -> str:
-    """Return latencies of systems and of settings, and the ratios."""
-    systems = [(name, spread(f["p50"]), spread(f["p99"])) for name, f in record["systems_ms"].items()]
-    settings = [(name, f["what"], spread(f["p50"]), spread(f["p99"])) for name, f in record["settings_ms"].items()]
-    found = markdown(["system", "p50 ms", "p99 ms"], systems) + bars(record["ratios"])
-    return found + "\n" + markdown(["setting, at-least-once", "what", "p50 ms", "p99 ms"], settings)
+    """Return latencies of systems, the ratios, and what each change is worth."""
+    keys = ("p50", "p99", "p50 of raw", "p99 of raw")
+    rows = {name: [spread(f[key]) for key in keys] for name, f in record["systems"].items()}
+    changed = {name: f["what"] for name, f in record["systems"].items() if f["what"]}
+    raw = ("raw", spread(record["raw"]["p50"]), spread(record["raw"]["p99"]), 1, 1)
+    columns = ["p50 ms", "p99 ms", "p50 of raw", "p99 of raw"]
+    systems = markdown(["system", *columns], [raw, *((n, *row) for n, row in rows.items() if n not in changed)])
+    changes = markdown(
+        ["at-least-once, but", "what is different", *columns],
+        [("as it is", "", *rows["at-least-once"]), *((n, what, *rows[n]) for n, what in changed.items())],
+    )
+    return systems + bars(record["ratios"]) + "\n" + changes
 
 
 def start_up(record: Record) -> str:

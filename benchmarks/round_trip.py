@@ -1,23 +1,28 @@
 """What one task costs from a client to an idle worker and back, beside the raw round trip of Kafka's own client.
 
-In turn, several times over: the raw round trip, then the stage's own client and worker in both delivery modes. Each
-client is positioned once and asks one task after another. Then FastStream as the one that answers, without any work to
-do, and the worker and the client with one setting changed.
+The raw client and what is compared with it ask by turns, a hundred questions each: what slows the machine slows both.
+Compared are the stage's client and worker in both delivery modes; FastStream as the one that answers, without any work
+to do; and the stage's own with one thing changed or left out. The first turn warms the broker up and does not count.
 
-Run: python -m benchmarks.round_trip            # 1 000 rounds, 5 times
-     python -m benchmarks.round_trip --quick    # 150 rounds, once
+Run: python -m benchmarks.round_trip            # 1 000 rounds, 5 times, some 8 minutes
+     python -m benchmarks.round_trip --quick    # 100 rounds, once, on a broker that is still cold
 """
 
 import argparse
 import importlib
 import json
+import random
+import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import common.kafka_clients as kafka_clients
+from benchmarks.changed_worker import AS_IT_IS, CHANGES, Change, overlay
 from benchmarks.harness import (
     Kafka,
     Program,
@@ -29,177 +34,179 @@ from benchmarks.harness import (
     summary,
     wait_for_line,
 )
-from benchmarks.with_settings import overlay
 from common.kafka_clients import RESULTS, TASKS
 
 CLIENT = "5_task_queue.iris_classifier_cli_client_task_queue"
-WORKER = "5_task_queue.iris_classifier_task_queue_worker"
 RAW = "benchmarks.reference.raw_round_trip"
-WARM_UP = 50  # rounds that do not count
+BLOCK = 100  # questions in a row
+WARM_UP = 50  # questions that do not count, each time that a program has been started
 ANSWER_SECONDS = 20.0
 BARS = {"p50": 1.25, "p99": 1.5}
-
-Settings = dict[str, Any]
-# What is changed, where: the worker's producer, the worker's consumer, the client's producer, the client's reader.
-SETTINGS: dict[str, tuple[str, Settings, Settings, Settings, Settings]] = {
-    "as it is": ("the client's linger.ms=0, idempotence, fetch.wait.max.ms=500", {}, {}, {}, {}),
-    "linger.ms=5": ("the client's producer waits for company", {}, {}, {"linger.ms": 5}, {}),
-    "no idempotence": (
-        "a retry may double a message",
-        {"enable.idempotence": False},
-        {},
-        {"enable.idempotence": False},
-        {},
-    ),
-    "read_uncommitted": (
-        "the client sees aborted results as well",
-        {},
-        {},
-        {},
-        {"isolation.level": "read_uncommitted"},
-    ),
-    "fetch.wait.max.ms=10": (
-        "empty fetches are repeated 100 times a second",
-        {},
-        {"fetch.wait.max.ms": 10},
-        {},
-        {"fetch.wait.max.ms": 10},
-    ),
-    "classic group": (
-        "the group protocol before KIP-848",
-        {},
-        {"group.protocol": "classic", "partition.assignment.strategy": "cooperative-sticky"},
-        {},
-        {},
-    ),
-    "Nagle's algorithm": (
-        "socket.nagle.disable=false",
-        {"socket.nagle.disable": False},
-        {"socket.nagle.disable": False},
-        {"socket.nagle.disable": False},
-        {"socket.nagle.disable": False},
-    ),
+RAW_VARIANTS = {  # what Kafka's own client does otherwise, or who answers it
+    "raw, commit async": ("--commit", "async"),
+    "raw, commit sync": ("--commit", "sync"),
+    "FastStream": ("--answer-with", "benchmarks.reference.faststream_answer"),
 }
 
-
-FASTSTREAM = ("--answer-with", "benchmarks.reference.faststream_answer")
-
-
-def raw(broker: Kafka, rounds: int, *arguments: str) -> dict[str, float]:
-    """Return p50 and p99 of the raw round trip in milliseconds."""
-    program = Program(RAW, "--servers", broker.servers, "--rounds", rounds, *arguments)
-    found = json.loads(program.wait(60 + rounds))
-    return {"p50": found["p50_ms"], "p99": found["p99_ms"]}
+Ask = Callable[[int], list[float]]  # so many questions, one after the other: the seconds that each has taken
 
 
-def through_worker(rounds: int, delivery: str, setting: str = "as it is") -> dict[str, float]:
-    """Return p50 and p99 in milliseconds of the stage's client, asking the stage's worker."""
-    _, worker_producer, worker_consumer, client_producer, client_reader = SETTINGS[setting]
-    worker = Program(
-        "benchmarks.with_settings",
-        WORKER,
-        "--delivery",
-        delivery,
-        settings={"BENCH_PRODUCER": json.dumps(worker_producer), "BENCH_CONSUMER": json.dumps(worker_consumer)},
+@contextmanager
+def raw(broker: Kafka, topics: str, *arguments: str) -> Iterator[Ask]:
+    """Start the raw round trip over two topics of its own."""
+    named = ("--tasks", f"{topics}-tasks", "--results", f"{topics}-results", "--group", topics)
+    program = Program(
+        RAW, "--servers", broker.servers, *named, "--blocks", *arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
+    asked, answers = program.process.stdin, program.process.stdout
+    assert asked and answers
+
+    def ask(rounds: int) -> list[float]:
+        print(rounds, file=asked, flush=True)
+        return json.loads(answers.readline())
+
+    try:
+        yield ask
+    finally:
+        asked.close()
+        program.wait(ANSWER_SECONDS)
+        answers.close()
+
+
+@contextmanager
+def through_worker(delivery: str, name: str = "") -> Iterator[Ask]:
+    """Start the stage's worker, and have the stage's client ask it, with what `name` changes."""
+    change = CHANGES.get(name, AS_IT_IS)
+    module: Any = importlib.import_module(CLIENT)
+    module.producer_config = overlay(kafka_clients.producer_config, change.client_producer)
+    module.reader_config = overlay(kafka_clients.reader_config, change.client_reader)
+    worker = Program("benchmarks.changed_worker", name, "--delivery", delivery)
     try:
         wait_for_line(worker, "holds partitions 0, 1")
-        times = ask(rounds, client_producer, client_reader)
+        with module.TaskClient() as client:
+            client.position()
+            yield lambda rounds: ask_worker(client, change, rounds)
     finally:
         worker.end()
-    return {"p50": 1000 * percentile(times, 0.5), "p99": 1000 * percentile(times, 0.99)}
 
 
-def ask(rounds: int, producer: Settings, reader: Settings) -> list[float]:
-    """Return the seconds that each question has taken."""
-    module: Any = importlib.import_module(CLIENT)
-    module.producer_config = overlay(kafka_clients.producer_config, producer)
-    module.reader_config = overlay(kafka_clients.reader_config, reader)
+def ask_worker(client: Any, change: Change, rounds: int) -> list[float]:
+    """Ask the worker so many questions."""
     times = []
-    with module.TaskClient() as client:
-        client.position()
-        for i, measurement in enumerate(measurements(WARM_UP + rounds)):
-            start = time.perf_counter()
-            client.predict(measurement, str(uuid.uuid4()), ANSWER_SECONDS)
-            if i >= WARM_UP:
-                times.append(time.perf_counter() - start)
+    for measurement in measurements(rounds):
+        task_id = str(uuid.uuid4())
+        start = time.perf_counter()
+        if change.bare_client:
+            ask_bare(client._producer, client._consumer, task_id)
+        else:
+            client.predict(measurement, task_id, ANSWER_SECONDS)
+        times.append(time.perf_counter() - start)
     return times
+
+
+def ask_bare(producer: Any, consumer: Any, task_id: str) -> None:
+    """Ask as the raw client does, over the stage's connections: nothing is made, nothing is read but the key."""
+    value = (
+        f'{{"task_id":"{task_id}","X":{{"sepal_length":5.1,"sepal_width":3.5,"petal_length":1.4,"petal_width":0.2}}}}'
+    )
+    key, start = task_id.encode(), time.monotonic()
+    producer.produce(TASKS, value, key)
+    while True:
+        producer.poll(0)
+        message = consumer.poll(0.5)
+        if message is not None and not message.error() and message.key() == key:
+            return
+        if time.monotonic() - start > ANSWER_SECONDS:
+            raise TimeoutError("No answer.")
+
+
+def by_turns(raw_ask: Ask, ask: Ask, rounds: int) -> dict[str, float]:
+    """Return p50 and p99 of both in milliseconds, and their ratios."""
+    raw_ask(WARM_UP)
+    ask(WARM_UP)
+    raw_times: list[float] = []
+    times: list[float] = []
+    while len(times) < rounds:
+        raw_times += raw_ask(BLOCK)
+        times += ask(BLOCK)
+    found = {}
+    for which, share in (("p50", 0.5), ("p99", 0.99)):
+        found[f"raw {which}"] = 1000 * percentile(raw_times, share)
+        found[which] = 1000 * percentile(times, share)
+        found[f"{which} of raw"] = found[which] / found[f"raw {which}"]
+    return found
 
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print, save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few rounds, once")
-    parser.add_argument("--rounds", type=int, metavar="N", help="questions per measurement")
+    parser.add_argument("--rounds", type=int, metavar="N", help=f"questions per measurement, in blocks of {BLOCK}")
     parser.add_argument("--repeat", type=int, metavar="R", help="how many times")
     parser.add_argument("--partitions", type=int, default=4)
-    parser.add_argument("--settings", nargs="*", choices=list(SETTINGS), metavar="S", help=f"of {list(SETTINGS)}")
+    parser.add_argument("--changes", nargs="*", choices=list(CHANGES), metavar="C", help=f"of {list(CHANGES)}")
     parser.add_argument("--out", type=Path, help="folder for round_trip.json")
     args = parser.parse_args(argv)
-    rounds = args.rounds or (150 if args.quick else 1000)
+    rounds = args.rounds or (100 if args.quick else 1000)
     repeat = args.repeat or (1 if args.quick else 5)
-    settings = args.settings
-    if settings is None:
-        settings = ["linger.ms=5"] if args.quick else list(SETTINGS)
+    changes = args.changes
+    if changes is None:
+        changes = ["linger.ms=5"] if args.quick else list(CHANGES)
 
-    systems: dict[str, list[dict[str, float]]] = {name: [] for name in ("raw", "at-least-once", "exactly-once")}
-    systems |= {f"raw, commit {how}": [] for how in ("async", "sync")} | {"FastStream": []}
-    changed: dict[str, list[dict[str, float]]] = {name: [] for name in settings}
+    systems = ["at-least-once", "exactly-once", *RAW_VARIANTS, *changes]
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in systems}
+    asked = 0
     with kafka(partitions=args.partitions) as broker:
-        for topic in ("raw-tasks", "raw-results"):
-            broker.new_topic(topic, args.partitions)
-        for turn in range(repeat):
-            systems["raw"].append(raw(broker, rounds))
-            for delivery in ("at-least-once", "exactly-once"):
-                systems[delivery].append(through_worker(rounds, delivery))
-            for how in ("async", "sync"):
-                systems[f"raw, commit {how}"].append(raw(broker, rounds, "--commit", how))
-            systems["FastStream"].append(raw(broker, rounds, *FASTSTREAM))
-            for name in settings:
-                changed[name].append(through_worker(rounds, "at-least-once", name))
+        for topics in ("raw", "other"):
+            broker.new_topic(f"{topics}-tasks", args.partitions)
+            broker.new_topic(f"{topics}-results", args.partitions)
+        for turn in range(0 if args.quick else -1, repeat):
+            with raw(broker, "raw") as raw_ask:
+                for name in random.Random(turn).sample(systems, len(systems)):  # none is always the first
+                    if name in RAW_VARIANTS:
+                        system = raw(broker, "other", *RAW_VARIANTS[name])
+                    else:
+                        delivery = "exactly-once" if name == "exactly-once" else "at-least-once"
+                        system = through_worker(delivery, name if name in CHANGES else "")
+                        asked += WARM_UP + -(-rounds // BLOCK) * BLOCK
+                    with system as ask:
+                        found = by_turns(raw_ask, ask, rounds)
+                    if turn >= 0:
+                        runs[name].append(found)
             print(f"{turn + 1}/{repeat} done", file=sys.stderr, flush=True)
-        asked = (WARM_UP + rounds) * repeat * (2 + len(settings))
         answered = {"sent": broker.end(TASKS), "expected": asked, "results": broker.messages(RESULTS)}
 
+    keys = ("p50", "p99", "p50 of raw", "p99 of raw")
+    found = {name: {key: summary([run[key] for run in done]) for key in keys} for name, done in runs.items()}
+    all_raw = [run for done in runs.values() for run in done]
     figures: dict[str, Any] = {
         "rounds": rounds,
         "answered": answered,
-        "systems_ms": {name: columns(done) for name, done in systems.items()},
-        "settings_ms": {name: columns(done) | {"what": SETTINGS[name][0]} for name, done in changed.items()},
+        "raw": {key: summary([run[f"raw {key}"] for run in all_raw]) for key in ("p50", "p99")},
+        "systems": {name: row | {"what": CHANGES.get(name, AS_IT_IS).what} for name, row in found.items()},
         "ratios": {},
     }
-    for delivery in ("at-least-once", "exactly-once"):
-        for which, bar in BARS.items():
-            pairs = [a[which] / b[which] for a, b in zip(systems[delivery], systems["raw"], strict=True)]
-            figures["ratios"][f"{delivery} / raw, {which}"] = ratio = summary(pairs)
-            if delivery == "at-least-once":  # a transaction is three more requests to the broker: it has no bar
-                ratio |= {"bar": bar, "reached": ratio["median"] <= bar}
-    pairs = [a["p50"] / b["p50"] for a, b in zip(systems["at-least-once"], systems["FastStream"], strict=True)]
-    figures["ratios"]["at-least-once / FastStream, p50"] = summary(pairs) | {
-        "bar": 1,
-        "reached": summary(pairs)["median"] <= 1,
-    }
-    rows = figures["systems_ms"] | figures["settings_ms"]
+    for which, bar in BARS.items():
+        ratio = found["at-least-once"][f"{which} of raw"]
+        figures["ratios"][f"at-least-once / raw, {which}"] = ratio | {"bar": bar, "reached": ratio["median"] <= bar}
+    pairs = [a["p50 of raw"] / b["p50 of raw"] for a, b in zip(runs["at-least-once"], runs["FastStream"], strict=True)]
+    ratio = summary(pairs)
+    figures["ratios"]["at-least-once / FastStream, p50"] = ratio | {"bar": 1, "reached": ratio["median"] <= 1}
     show_table(
         f"One task through an idle worker and back, ms, {rounds} rounds, medians of {repeat}",
-        ["system", "p50", "p99", "p50 from", "p50 to"],
-        [(name, f["p50"]["median"], f["p99"]["median"], f["p50"]["min"], f["p50"]["max"]) for name, f in rows.items()],
+        ["system", *keys],
+        [(name, *(row[key]["median"] for key in keys)) for name, row in found.items()],
     )
     show_table(
         "Ratios",
         ["ratio", "measured", "bar", ""],
         [
-            (name, r["median"], r.get("bar", "–"), {True: "reached", False: "not reached"}.get(r.get("reached"), ""))
+            (name, r["median"], r["bar"], "reached" if r["reached"] else "not reached")
             for name, r in figures["ratios"].items()
         ],
     )
     save("round_trip", argv, figures, args.out)
     return 0
-
-
-def columns(done: list[dict[str, float]]) -> dict[str, Any]:
-    """Return p50 and p99, each with median and spread."""
-    return {which: summary([d[which] for d in done]) for which in ("p50", "p99")}
 
 
 if __name__ == "__main__":

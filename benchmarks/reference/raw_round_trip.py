@@ -1,7 +1,8 @@
 """The raw limit of one task's round trip: produce, consume, produce, consume, in two processes; no model, no checks.
 
 The asker positions itself once, then sends one message at a time and waits for the one with the same key. The other
-process, which this one starts, answers with a value of a result's size. Nothing is committed unless asked for.
+process, which this one starts, answers with a value of a result's size. Nothing is committed unless asked for. With
+`--blocks` each line of standard input is a number of rounds, and the seconds of each round are the answer.
 
 Run: python -m benchmarks.reference.raw_round_trip --servers localhost:9092 --rounds 1000
 """
@@ -52,12 +53,11 @@ def answer(args: argparse.Namespace) -> None:
     consumer.close()
 
 
-def ask(args: argparse.Namespace) -> list[float]:
+def ask(args: argparse.Namespace, consumer: Consumer, producer: Producer, rounds: int) -> list[float]:
     """Return the seconds that each round has taken."""
-    consumer, producer = clients(args)
     value = b"x" * TASK_BYTES
     times = []
-    for i in range(WARM_UP + args.rounds):
+    for _ in range(rounds):
         key = str(uuid.uuid4()).encode()
         start = time.perf_counter()
         producer.produce(args.writes, value, key)
@@ -68,9 +68,7 @@ def ask(args: argparse.Namespace) -> list[float]:
                 break
             if time.perf_counter() - start > ANSWER_SECONDS:
                 raise SystemExit("No answer.")
-        if i >= WARM_UP:
-            times.append(time.perf_counter() - start)
-    consumer.close()
+        times.append(time.perf_counter() - start)
     return times
 
 
@@ -82,6 +80,7 @@ def main() -> None:
     parser.add_argument("--results", default="raw-results")
     parser.add_argument("--group", default="reference-round-trip")
     parser.add_argument("--rounds", type=int, default=1000)
+    parser.add_argument("--blocks", action="store_true", help="ask as often as the lines of standard input say")
     parser.add_argument("--linger-ms", type=float, default=0)
     parser.add_argument("--commit", choices=["none", "async", "sync"], default="none", help="after each answer")
     parser.add_argument("--answer", action="store_true", help="be the process that answers")
@@ -92,10 +91,15 @@ def main() -> None:
         return answer(args)
     args.reads, args.writes = args.results, args.tasks
     command = [sys.executable, "-m", args.answer_with, "--answer", *sys.argv[1:]]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as other:
         try:
             assert other.stdout and other.stdout.readline() == b"ready\n"
-            times = sorted(ask(args))
+            consumer, producer = clients(args)
+            if args.blocks:
+                for line in sys.stdin:
+                    print(json.dumps(ask(args, consumer, producer, int(line))), flush=True)
+                return None
+            times = sorted(ask(args, consumer, producer, WARM_UP + args.rounds)[WARM_UP:])
         finally:
             other.terminate()
     p50, p99 = (1000 * times[int(share * (len(times) - 1))] for share in (0.5, 0.99))

@@ -89,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
                 producer.produce(
                     reply.topic, reply.value, reply.key, headers=reply.headers, on_delivery=raise_undelivered
                 )
-            if not deliver(producer, stop):
+            if not deliver(stop, producer):
                 break  # not delivered, so not committed: the next worker does it again
             try:
                 consumer.commit(message=message, asynchronous=False)  # only now: nothing can be lost any more

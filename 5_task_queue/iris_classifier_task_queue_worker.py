@@ -72,6 +72,7 @@ def main(argv: list[str] | None = None) -> int:
             intake.revoked(partitions, in_order=True)
         except TakeAgainError:
             intake.revoked(partitions, in_order=False)
+            intake.rewind()  # of the partitions that stay, what was in hand is not committed either
         tally.partitions(intake.partitions)
 
     def lost(consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -83,6 +84,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         while not stop.requested:
             messages = intake.take(delivery.patience if delivery.pending else POLL_SECONDS)  # 2. read input: take
+            after_a_crash = bool(intake.suspicions)
             try:
                 replies = protection.handle(messages)  # handle
                 if not (messages and delivery.patience):
@@ -94,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
                 else:
                     tally.show_in_time()
                     connection.check(consumer)
-                if intake.suspicions:  # after a crash: nothing new before this is done and committed
+                if after_a_crash:  # nothing new before this is done and committed
                     intake.done(delivery.finish(sure=True))
             except TakeAgainError:
                 intake.rewind()

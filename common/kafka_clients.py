@@ -249,12 +249,12 @@ def dead_letter_headers(message: Message, reason: str, attempts: int = 1) -> Hea
     return headers + [(name, value) for name, value in message.headers() or [] if name not in told]
 
 
-def deliver(producer: Producer, stop: "Stop") -> bool:
-    """Wait until Kafka has taken everything that was produced, as long as that takes.
+def deliver(stop: "Stop", *producers: Producer) -> bool:
+    """Wait until Kafka has taken everything that these have produced, as long as that takes.
 
     Returns: False where the program was asked to end first; what is undelivered must not be committed then.
     """
-    while producer.flush(0.5):
+    while any(producer.flush(0.5) for producer in producers):
         if stop.requested and stop.seconds_since() > GRACE_SECONDS:
             return False
     return True

@@ -103,7 +103,7 @@ def work(messages: list[Message], model: IrisModel, producer: Producer, stop: St
             replies, kind = answer(message, model)
             produce(producer, replies)
             answers.append(kind)
-    if not deliver(producer, stop):  # asked to end while Kafka is away
+    if not deliver(stop, producer):  # asked to end while Kafka is away
         answers = []
     return answers + [AcknowledgeType.RELEASE] * (len(messages) - len(answers))
 

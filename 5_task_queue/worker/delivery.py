@@ -79,7 +79,8 @@ class Delivery(Protocol):
 class AtLeastOnce:
     """Commits the offsets of a batch after all its replies have been delivered.
 
-    A few tasks that came one after the other are committed together, but never more of them than a batch may have.
+    Tasks that come one after the other share a commit: while they are fewer than FEW, and than a batch may have, it
+    waits for more.
     """
 
     def __init__(self, consumer: Consumer, stop: Stop, connection: Connection, max_batch: int) -> None:
@@ -98,8 +99,9 @@ class AtLeastOnce:
         return max(0.0, self._since + PATIENCE_SECONDS - time.monotonic()) if self._tasks < self._few else 0.0
 
     def deliver(self, replies: Replies) -> None:
-        """See Delivery."""
-        produce(self._at_once if len(replies.results) <= FEW else self._in_batches, replies)
+        """See Delivery. Dead letters keep their order, as all of them leave through the same producer."""
+        few = len(replies.results) <= FEW and not replies.dead_letters
+        produce(self._at_once if few else self._in_batches, replies)
 
     def then_commit(self, offsets: Offsets, tasks: int) -> None:
         """See Delivery."""
@@ -114,7 +116,7 @@ class AtLeastOnce:
             return []
         offsets = list(self._offsets.values())
         self._offsets, self._tasks, self.pending = {}, 0, False
-        if not (deliver(self._at_once, self._stop) and deliver(self._in_batches, self._stop)):
+        if not deliver(self._stop, self._at_once, self._in_batches):
             raise TakeAgainError  # asked to end while Kafka is away: another worker does it again
         try:
             if sure:

@@ -105,10 +105,10 @@ def test_a_message_at_the_limit_fits_and_so_does_its_dead_letter(topics, here: s
     producer = Producer(producer_config() | {"on_delivery": raise_undelivered})
     producer.produce(DEAD_LETTER, b"x" * 1_048_000, b"k", headers=[("dead-letter-reason", b"r" * 1000)])
     stop = Stop(signals=())
-    assert deliver(producer, stop)
+    assert deliver(stop, producer)
     producer.produce(TASKS, b"x" * 1_060_000)  # larger than the broker takes for tasks
     with pytest.raises(ProgramError, match=r"^Kafka does not take a message for the topic tasks: .+\.$"):
-        deliver(producer, stop)
+        deliver(stop, producer)
 
 
 def test_dead_letter_headers_tell_the_story_and_keep_what_was_there():

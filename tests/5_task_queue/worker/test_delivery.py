@@ -1,6 +1,7 @@
 """When a worker commits what it has delivered: real producers; a stand-in for the consumer notes each commit."""
 
 import importlib
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from common.kafka_clients import RESULTS, TASKS, Connection, Stop
 from tests.helpers import count, until
 
 delivery: Any = importlib.import_module("5_task_queue.worker.delivery")
+PATIENCE_SECONDS = delivery.PATIENCE_SECONDS  # that workers have
 replies: Any = importlib.import_module("5_task_queue.worker.replies")
 
 
@@ -32,6 +34,11 @@ def start(
     """Return a delivery for batches of at most so many tasks, and what it commits."""
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka_env["KAFKA_BOOTSTRAP_SERVERS"])
     servers = topics()
+    # Results leave when they are flushed, and not before: so nothing arrives by itself ahead of a commit.
+    settings, long = delivery.producer_config, {"linger.ms": 600_000}
+    monkeypatch.setattr(delivery, "producer_config", lambda connection: settings(connection) | long)
+    monkeypatch.setattr(delivery, "IN_BATCHES", delivery.IN_BATCHES | long)
+    monkeypatch.setattr(delivery, "PATIENCE_SECONDS", 3600.0)
 
     def make(max_batch: int) -> tuple[Any, Commits]:
         commits = Commits(servers)
@@ -47,28 +54,29 @@ def do(worker: Any, partition: int, offset: int, tasks: int = 1) -> None:
 
 
 def test_a_few_tasks_one_after_the_other_share_a_commit_that_comes_after_their_delivery(
-    start: Callable[[int], tuple[Any, Commits]], monkeypatch: pytest.MonkeyPatch
+    start: Callable[[int], tuple[Any, Commits]],
 ):
-    monkeypatch.setattr(delivery, "PATIENCE_SECONDS", 3600.0)
     worker, commits = start(1000)
-    for partition, offset in ((0, 7), (1, 3), (0, 8), (0, 9)):
-        do(worker, partition, offset)
-        assert worker.pending and worker.patience > 0
-    assert commits.made == []
-    offsets = worker.finish()
-    assert commits.made == [({0: 9, 1: 3}, 4)]
-    assert sorted((where.partition, where.offset) for where in offsets) == [(0, 9), (1, 3)]
-    assert not worker.pending and worker.finish() == []
+    for offset in (7, 17):  # a second time as the first
+        for partition, more in ((0, 0), (1, 0), (0, 1), (0, 2)):
+            do(worker, partition, offset + more)
+            assert worker.pending and worker.patience > 0
+        made = len(commits.made)
+        offsets = worker.finish()
+        assert len(commits.made) == made + 1
+        assert sorted((where.partition, where.offset) for where in offsets) == [(0, offset + 2), (1, offset)]
+        assert not worker.pending and worker.finish() == []
+    assert commits.made == [({0: 9, 1: 7}, 4), ({0: 19, 1: 17}, 8)]
 
 
 @pytest.mark.parametrize(
-    ("max_batch", "batches"), [(1000, [1] * 20), (1000, [19, 1]), (1000, [500]), (7, [1] * 7), (1, [1])]
+    ("max_batch", "batches"),
+    [(1000, [1] * 20), (1000, [19, 1]), (1000, [500]), (1000, [5, 500]), (7, [1] * 7), (1, [1])],
 )
-def test_no_more_wait_for_their_commit_than_few_or_a_batch(
-    max_batch: int, batches: list[int], start: Callable[[int], tuple[Any, Commits]], monkeypatch: pytest.MonkeyPatch
+def test_what_waits_for_its_commit_is_less_than_few_and_than_a_batch(
+    max_batch: int, batches: list[int], start: Callable[[int], tuple[Any, Commits]]
 ):
-    monkeypatch.setattr(delivery, "PATIENCE_SECONDS", 3600.0)
-    worker, _ = start(max_batch)
+    worker, commits = start(max_batch)
     *first, last = batches
     for i, tasks in enumerate(first):
         do(worker, 0, i, tasks)
@@ -76,12 +84,27 @@ def test_no_more_wait_for_their_commit_than_few_or_a_batch(
     do(worker, 0, len(first), last)
     assert worker.patience == 0
     worker.finish()
+    assert commits.made == [({0: len(first)}, sum(batches))]
 
 
-def test_a_lone_task_is_committed_soon(start: Callable[[int], tuple[Any, Commits]]):
+def test_a_lone_task_is_committed_soon(start: Callable[[int], tuple[Any, Commits]], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(delivery, "PATIENCE_SECONDS", PATIENCE_SECONDS)
     worker, commits = start(1000)
+    began = time.monotonic()
     do(worker, 0, 1)
-    assert worker.patience <= delivery.PATIENCE_SECONDS
     until(lambda: worker.patience == 0, 5, "out of patience")
+    assert time.monotonic() - began >= PATIENCE_SECONDS
     worker.finish()
     assert commits.made == [({0: 1}, 1)]
+
+
+def test_what_has_not_arrived_is_not_committed(
+    start: Callable[[int], tuple[Any, Commits]], monkeypatch: pytest.MonkeyPatch
+):
+    worker, commits = start(1000)
+    do(worker, 0, 1)
+    with monkeypatch.context() as without_kafka:
+        without_kafka.setattr(delivery, "deliver", lambda stop, *producers: False)
+        with pytest.raises(delivery.TakeAgainError):
+            worker.finish()
+    assert worker.finish() == [] and commits.made == []

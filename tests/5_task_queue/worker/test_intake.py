@@ -8,6 +8,7 @@ from confluent_kafka import OFFSET_INVALID, Consumer, TopicPartition
 
 from common.kafka_clients import TASKS, Stop
 
+delivery: Any = importlib.import_module("5_task_queue.worker.delivery")
 intake: Any = importlib.import_module("5_task_queue.worker.intake")
 WAITING = 10_000  # tasks in each partition
 
@@ -80,6 +81,17 @@ def test_the_other_partition_has_its_turn_after_the_first(group: Committed):
     after = intake.Mark.from_json(group.places[1].metadata)
     assert (before.waiting, after.waiting) == (waiting.until, 0)
     assert worker(group).suspicions[1].size == max(1, waiting.size // intake.FEWER)  # from now on it is charged
+
+
+@pytest.mark.parametrize("max_batch", [1, 7, 1000])
+def test_a_mark_covers_all_that_can_be_in_hand(group: Committed, max_batch: int):
+    new = intake.Intake(group, None, max_batch, Stop(signals=()))
+    new.assigned([TopicPartition(TASKS, 0)])
+    new.seconds_per_task = 1e-9
+    next_batch = new._limit()
+    one_after_it = min(max_batch, intake.GROWTH * next_batch)
+    in_hand = intake.Mark.from_json(group.places[0].metadata).in_hand
+    assert in_hand >= (delivery.FEW - 1) + next_batch + one_after_it  # few wait for their commit
 
 
 def test_what_stands_in_for_a_consumer_here_has_only_what_a_consumer_has():

@@ -1,0 +1,212 @@
+"""What a worker leaves when it dies or loses partitions, with a stand-in for Kafka: the next one goes on from there."""
+
+import importlib
+import json
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+
+from common.iris_model import IrisModel
+from common.kafka_clients import DEAD_LETTER, RESULTS, TASKS
+from tests.helpers import until
+
+WORKER: Any = importlib.import_module("5_task_queue.iris_classifier_task_queue_worker")
+delivery: Any = importlib.import_module("5_task_queue.worker.delivery")
+intake: Any = importlib.import_module("5_task_queue.worker.intake")
+DELIVERIES = ["at-least-once", "exactly-once"]
+POISON_CM = 66.6
+TASKS_SENT = 700  # in partition 0
+
+
+class Killed(BaseException):
+    """The worker dies: nobody catches this, nothing is committed after it."""
+
+
+class Broker:
+    """Tasks, what the group has committed of them, and what readers see. Outlives the workers."""
+
+    def __init__(self, poisons: Sequence[int] = ()) -> None:
+        self.tasks = [_task(i, i in poisons) for i in range(TASKS_SENT)]
+        self.committed: dict[int, TopicPartition] = {}
+        self.produced: dict[str, list[str]] = {RESULTS: [], DEAD_LETTER: []}
+        self.stop = StandInStop()
+        self.refused = 0  # transactions that it has still to refuse
+
+    def commit(self, offsets: list[TopicPartition]) -> None:
+        self.committed |= {where.partition: where for where in offsets}
+        self.stop.requested = self.done
+
+    @property
+    def done(self) -> bool:
+        return 0 in self.committed and self.committed[0].offset == len(self.tasks)
+
+
+def _task(i: int, poison: bool) -> Message:
+    X = {"sepal_length": POISON_CM if poison else 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
+    value = json.dumps({"task_id": f"task-{i}", "X": X}).encode()
+    return Message(topic=TASKS, partition=0, offset=i, key=f"task-{i}".encode(), value=value)  # type: ignore[call-arg]
+
+
+class StandInStop:
+    """Asked to end when everything is done."""
+
+    requested = False
+
+    def seconds_since(self) -> float:
+        return 0.0
+
+
+class Consumer:
+    """Holds partition 0, and at first partition 1, in which there is nothing."""
+
+    def __init__(self, broker: Broker, config: object) -> None:
+        self.broker, self.position, self.revoke_at = broker, 0, -1
+        self.on_revoke: Any = None
+
+    def subscribe(self, topics: list[str], on_assign: Any, on_revoke: Any, on_lost: Any) -> None:
+        self.on_revoke = on_revoke
+        on_assign(self, [TopicPartition(TASKS, 0), TopicPartition(TASKS, 1)])
+
+    def incremental_assign(self, partitions: list[TopicPartition]) -> None:
+        self.position = partitions[0].offset
+
+    def incremental_unassign(self, partitions: list[TopicPartition]) -> None: ...
+
+    def committed(self, wanted: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        return [self.broker.committed.get(w.partition, TopicPartition(TASKS, w.partition)) for w in wanted]
+
+    def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> None:
+        self.broker.commit(offsets)
+
+    def seek(self, where: TopicPartition) -> None:
+        if where.partition == 0:
+            self.position = where.offset
+
+    def consume(self, most: int, timeout: float) -> list[Message]:
+        found = self.broker.tasks[self.position : self.position + most]
+        self.position += len(found)
+        return found
+
+    def poll(self, timeout: float) -> Message | None:
+        return next(iter(self.consume(1, timeout)), None)
+
+    def resume(self, partitions: list[TopicPartition]) -> None: ...
+
+    pause = resume
+
+    def consumer_group_metadata(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class RevokingConsumer(Consumer):
+    """Loses partition 1 at the third poll, while what came with the second is in a transaction that is refused."""
+
+    polls = 0
+
+    def poll(self, timeout: float) -> Message | None:
+        self.polls += 1
+        if self.polls == 2:
+            until(lambda: self.broker.produced[RESULTS], what="the first transaction")
+            self.broker.refused = 1
+        if self.polls == 3:
+            self.on_revoke(self, [TopicPartition(TASKS, 1)])
+        return super().poll(timeout)
+
+
+class Producer:
+    """Shows at once what it produces, or in a transaction when that is committed."""
+
+    def __init__(self, broker: Broker, config: dict[str, Any]) -> None:
+        self.broker, self.transactional = broker, "transactional.id" in config
+        self.open: list[tuple[str, str]] = []
+        self.offsets: list[TopicPartition] = []
+
+    def produce(self, topic: str, value: bytes, key: str | bytes, headers: object = None) -> None:
+        self.open.append((topic, key if isinstance(key, str) else key.decode()))
+        if not self.transactional:
+            self.show()
+
+    def show(self) -> None:
+        for topic, key in self.open:
+            self.broker.produced[topic].append(key)
+        self.open.clear()
+
+    def flush(self, timeout: float) -> int:
+        return 0
+
+    def init_transactions(self, timeout: float) -> None: ...
+
+    def begin_transaction(self) -> None:
+        assert not self.open
+
+    def send_offsets_to_transaction(self, offsets: list[TopicPartition], member: object, timeout: float) -> None:
+        self.offsets = offsets
+
+    def commit_transaction(self, timeout: float) -> None:
+        if self.broker.refused:
+            self.broker.refused -= 1
+            raise KafkaException(KafkaError(KafkaError._STATE, "refused", False, False, True))  # type: ignore[call-arg]
+        self.broker.commit(self.offsets)
+        self.show()
+
+    def abort_transaction(self, timeout: float) -> None:
+        self.open.clear()
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch, model: IrisModel):
+    """Run a new worker until everything is done, or until it dies of a poison."""
+    predict_proba = IrisModel.predict_proba
+
+    def deadly(self: IrisModel, X: Any) -> Any:
+        if (np.asarray(X)[:, 0] == POISON_CM).any():
+            raise Killed
+        return predict_proba(self, X)
+
+    monkeypatch.setattr(IrisModel, "predict_proba", deadly)
+    monkeypatch.setattr(WORKER, "load_model", lambda: model)
+    monkeypatch.setattr(WORKER, "connect", lambda: None)
+    monkeypatch.setattr(WORKER, "create_topics", lambda admin: None)
+    monkeypatch.setattr(WORKER, "take_slot", lambda slot: (0, None))
+    monkeypatch.setattr(delivery, "PATIENCE_SECONDS", 3600.0)  # as if nothing ever took time
+
+    def run(broker: Broker, how: str, consumer: type[Consumer] = Consumer) -> None:
+        broker.stop = StandInStop()
+        monkeypatch.setattr(WORKER, "Consumer", partial(consumer, broker))
+        monkeypatch.setattr(WORKER, "Stop", lambda: broker.stop)
+        monkeypatch.setattr(delivery, "Producer", partial(Producer, broker))
+        monkeypatch.setattr(intake, "edges", lambda admin, topic, numbers: {0: (0, len(broker.tasks)), 1: (0, 0)})
+        assert WORKER.main(["--delivery", how]) == 0
+
+    return run
+
+
+@pytest.mark.parametrize("how", DELIVERIES)
+@pytest.mark.parametrize(
+    "poisons", [[300], [300, 301], [300, 302], [300, 310], [300, 325], [0], [0, 1], [699], [698, 699], [100, 600]]
+)
+def test_each_poison_is_buried_after_three_deaths_alone_and_nothing_else_is(poisons: list[int], how: str, work: Any):
+    broker, deaths = Broker(poisons), 0
+    while not broker.done:
+        try:
+            work(broker, how)
+        except Killed:
+            deaths += 1
+            assert deaths <= 6 * len(poisons), "the workers die without end"
+    assert broker.produced[DEAD_LETTER] == [f"task-{i}" for i in poisons]
+    assert set(broker.produced[RESULTS]) == {f"task-{i}" for i in range(TASKS_SENT)}
+    assert deaths >= 3 * len(poisons)
+    if how == "exactly-once":
+        assert len(broker.produced[RESULTS]) == TASKS_SENT
+
+
+def test_a_transaction_that_fails_as_a_partition_leaves_is_done_again_for_the_ones_that_stay(work: Any):
+    broker = Broker()
+    work(broker, "exactly-once", RevokingConsumer)
+    assert broker.refused == 0
+    assert sorted(broker.produced[RESULTS]) == sorted(f"task-{i}" for i in range(TASKS_SENT))

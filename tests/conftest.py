@@ -1,6 +1,7 @@
 """Fixtures of all tests: one model and one real Kafka per session, fresh topics and real programs per test."""
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,9 @@ from common.kafka_jars import KafkaStartError
 from tests.helpers import WAIT_SECONDS, Program, admin_of, until
 
 GROUPS = ("iris-mq-workers", "iris-persisters", "iris-task-queue-workers")
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, and every program that they start would, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples each time: a test fails where it is broken, not where the dice fall.
 settings.register_profile("iris", derandomize=True, deadline=None, database=None, print_blob=True)

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import signal
 import uuid
 from collections.abc import Callable
 
@@ -78,7 +77,10 @@ def test_from_no_worker_to_a_deaf_one_to_a_healthy_one(
     held = idle.output.splitlines()[1].split()
     assert held[:4] == ["0", held[1], held[1], "0"] and held[-1] == "127.0.0.1"
 
-    worker.signal(signal.SIGSTOP)  # alive, still a member, and deaf
+    worker.terminate()
+    assert worker.wait() == 0
+    deaf_worker = program(WORKER, env=kafka_env | {"IRIS_SIMULATED_CPU_SECONDS": "50"})  # a member that answers nobody
+    deaf_worker.wait_for("holds partitions 0, 1")
     send(servers, 50)
     deaf = program(MODULE, "--check", "--seconds", 1, env=kafka_env)
     assert deaf.wait() == 1
@@ -86,7 +88,8 @@ def test_from_no_worker_to_a_deaf_one_to_a_healthy_one(
     assert deaf.output.splitlines()[-1] == "unhealthy"
 
     check = program(MODULE, "--check", "--seconds", 30, env=kafka_env)
-    worker.signal(signal.SIGCONT)
+    deaf_worker.terminate()
+    program(WORKER, env=kafka_env)
     assert check.wait() == 0
     assert check.output.splitlines()[-1].startswith("healthy: ")
 

@@ -15,17 +15,9 @@ from confluent_kafka import Consumer, KafkaError, Message, Producer
 from pydantic import ValidationError
 
 from common.iris_dto import InvalidMeasurement, Result, validate
-from common.kafka_clients import (
-    RESULTS,
-    TASKS,
-    Connection,
-    assign_at_end,
-    connect,
-    create_topics,
-    producer_config,
-    reader_config,
-    run_with_kafka,
-)
+from common.kafka.connection import Connection, connect, producer_config, reader_config, run_with_kafka
+from common.kafka.offsets import assign_at_end
+from common.kafka.topics import RESULTS, TASKS, create_topics
 from common.terminal import PROMPT, ArgumentParser, read_lines, show
 
 DELIVERY_SECONDS = 10.0

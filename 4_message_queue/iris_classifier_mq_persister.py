@@ -4,7 +4,7 @@ Unlike the worker and the client:
 - it knows neither model nor measurement: it stores each result once, however often it is stopped or killed;
 - it commits nothing to Kafka: how far it has come stands in the SQLite file, written together with the results.
 
-How that is done is in `common/persister.py` (reading) and `common/result_store.py` (writing).
+How that is done is in `common/results/persister.py` (reading) and `common/results/store.py` (writing).
 
 Run: python -m 4_message_queue.iris_classifier_mq_persister
      python -m 4_message_queue.iris_classifier_mq_persister --list
@@ -12,9 +12,11 @@ Run: python -m 4_message_queue.iris_classifier_mq_persister
 
 import sqlite3
 
-from common.kafka_clients import Connection, Stop, connect, create_topics, run_with_kafka
-from common.persister import Persister, results_consumer
-from common.result_store import ResultStore
+from common.kafka.connection import Connection, connect, run_with_kafka
+from common.kafka.stopping import Stop
+from common.kafka.topics import create_topics
+from common.results.persister import Persister, results_consumer
+from common.results.store import ResultStore
 from common.settings import load_settings
 from common.terminal import ArgumentParser
 

@@ -15,23 +15,10 @@ from confluent_kafka import Consumer, KafkaException, Message, Producer
 
 from common.iris_dto import InvalidMeasurement, Result, is_task, validate_json
 from common.iris_model import IrisModel, load_model, predict
-from common.kafka_clients import (
-    DEAD_LETTER,
-    RESULTS,
-    TASKS,
-    Connection,
-    Headers,
-    Stop,
-    connect,
-    consumer_config,
-    create_topics,
-    dead_letter_headers,
-    deliver,
-    partition_count,
-    producer_config,
-    raise_undelivered,
-    run_with_kafka,
-)
+from common.kafka.connection import Connection, connect, consumer_config, producer_config, run_with_kafka
+from common.kafka.delivery import Headers, dead_letter_headers, raise_undelivered, wait_until_delivered
+from common.kafka.stopping import Stop
+from common.kafka.topics import DEAD_LETTER, RESULTS, TASKS, create_topics, partition_count
 from common.terminal import ArgumentParser
 
 GROUP = "iris-mq-workers"
@@ -89,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
                 producer.produce(
                     reply.topic, reply.value, reply.key, headers=reply.headers, on_delivery=raise_undelivered
                 )
-            if not deliver(stop, producer):
+            if not wait_until_delivered(stop, producer):
                 break  # not delivered, so not committed: the next worker does it again
             try:
                 consumer.commit(message=message, asynchronous=False)  # only now: nothing can be lost any more

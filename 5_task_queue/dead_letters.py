@@ -16,19 +16,10 @@ from collections.abc import Iterable, Iterator
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from common.errors import ProgramError
-from common.kafka_clients import (
-    ANSWER_SECONDS,
-    DEAD_LETTER,
-    DEADLINE_HEADER,
-    Config,
-    Headers,
-    connect,
-    partition_count,
-    place,
-    producer_config,
-    reader_config,
-    run_with_kafka,
-)
+from common.kafka.connection import ANSWER_SECONDS, Config, connect, producer_config, reader_config, run_with_kafka
+from common.kafka.delivery import Headers
+from common.kafka.offsets import place
+from common.kafka.topics import DEAD_LETTER, DEADLINE_HEADER, partition_count
 from common.terminal import ArgumentParser
 
 PREFIX = "dead-letter-"  # of the headers that a worker put in front

@@ -16,22 +16,10 @@ from confluent_kafka.admin import AdminClient
 from pydantic import ValidationError
 
 from common.iris_dto import InvalidMeasurement, Measurement, Result, Task, validate
-from common.kafka_clients import (
-    DEADLINE_HEADER,
-    RESULTS,
-    TASKS,
-    Connection,
-    assign_at_end,
-    base_config,
-    connect,
-    create_topics,
-    edges,
-    partition_count,
-    producer_config,
-    reader_config,
-    run_with_kafka,
-)
-from common.result_store import ResultStore
+from common.kafka.connection import Connection, base_config, connect, producer_config, reader_config, run_with_kafka
+from common.kafka.offsets import assign_at_end, edges
+from common.kafka.topics import DEADLINE_HEADER, RESULTS, TASKS, create_topics, partition_count
+from common.results.store import ResultStore
 from common.settings import load_settings
 from common.terminal import ArgumentParser, read_lines, show
 

@@ -13,7 +13,9 @@ import gc
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from common.iris_model import IrisModel, load_model
-from common.kafka_clients import TASKS, Connection, Stop, connect, consumer_config, create_topics, run_with_kafka
+from common.kafka.connection import Connection, connect, consumer_config, run_with_kafka
+from common.kafka.stopping import Stop
+from common.kafka.topics import TASKS, create_topics
 from common.terminal import ArgumentParser
 
 from .worker.codec import decode, encode_batch, to_array

@@ -7,7 +7,8 @@ Unlike stage 4, whose programs create topics with one partition:
 Run: python -m 5_task_queue.kafka_setup --partitions 4
 """
 
-from common.kafka_clients import DEAD_LETTER, RESULTS, TASKS, connect, create_topics, partition_count, run_with_kafka
+from common.kafka.connection import connect, run_with_kafka
+from common.kafka.topics import DEAD_LETTER, RESULTS, TASKS, create_topics, partition_count
 from common.terminal import ArgumentParser
 
 

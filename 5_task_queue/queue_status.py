@@ -17,7 +17,8 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaExcep
 from confluent_kafka.admin import AdminClient, OffsetSpec  # pyright: ignore[reportPrivateImportUsage]
 
 from common.errors import ProgramError
-from common.kafka_clients import ANSWER_SECONDS, TASKS, connect, partition_count, run_with_kafka
+from common.kafka.connection import ANSWER_SECONDS, connect, run_with_kafka
+from common.kafka.topics import TASKS, partition_count
 from common.terminal import ArgumentParser
 
 from .iris_classifier_task_queue_worker import GROUP

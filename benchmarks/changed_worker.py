@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import common.kafka_clients as kafka_clients
+import common.kafka.connection as kafka_clients
 from common.terminal import run
 
 WORKER = "5_task_queue.iris_classifier_task_queue_worker"

@@ -40,9 +40,9 @@ from confluent_kafka.admin import (
 )
 
 from common.embedded_kafka import EmbeddedKafka
+from common.embedded_kafka.jars import KAFKA
 from common.iris_dto import Measurement, Task
-from common.kafka_clients import TASKS, create_topics
-from common.kafka_jars import KAFKA
+from common.kafka.topics import TASKS, create_topics
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS_DIR = Path(__file__).parent / "results"

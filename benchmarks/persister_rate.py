@@ -31,7 +31,7 @@ from benchmarks.harness import (
 )
 from common.iris_dto import IrisType, Measurement, Result
 from common.iris_model import load_model, predict
-from common.kafka_clients import RESULTS
+from common.kafka.topics import RESULTS
 
 PERSISTER = "4_message_queue.iris_classifier_mq_persister"
 GROUP = "iris-persisters"

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import common.kafka_clients as kafka_clients
+import common.kafka.connection as kafka_clients
 from benchmarks.changed_worker import AS_IT_IS, CHANGES, Change, overlay
 from benchmarks.harness import (
     Kafka,
@@ -34,7 +34,7 @@ from benchmarks.harness import (
     summary,
     wait_for_line,
 )
-from common.kafka_clients import RESULTS, TASKS
+from common.kafka.topics import RESULTS, TASKS
 
 CLIENT = "5_task_queue.iris_classifier_cli_client_task_queue"
 RAW = "benchmarks.reference.raw_round_trip"

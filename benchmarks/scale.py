@@ -32,7 +32,7 @@ from benchmarks.harness import (
     watch,
 )
 from benchmarks.worker_rate import WORKER, WORKER_GROUP, measure
-from common.kafka_clients import RESULTS, TASKS
+from common.kafka.topics import RESULTS, TASKS
 
 FROZEN_MS = 60_000  # how long a frozen worker stays a member of its group
 MODELS = {"fast": 0.0, "0.1 ms": 0.0001, "1 ms": 0.001}  # CPU seconds burnt per task

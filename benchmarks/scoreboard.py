@@ -38,7 +38,7 @@ from benchmarks.http_servers import server
 from benchmarks.stages import Client, Http, Stage, Stage1, Stage2, Stage3, Stage4, Stage5
 from benchmarks.worker_rate import measure as work_off
 from common.iris_model import load_model
-from common.kafka_clients import RESULTS, TASKS
+from common.kafka.topics import RESULTS, TASKS
 
 CLIENTS = (1, 2, 4)
 SLOW_SECONDS = 0.01  # CPU time per prediction of the slow model

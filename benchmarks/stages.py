@@ -21,7 +21,9 @@ from confluent_kafka import Consumer, KafkaException, Producer
 from benchmarks.harness import ROOT, STOP_SECONDS, Program, wait_for_line
 from common.embedded_kafka import free_ports
 from common.iris_dto import Measurement, Result
-from common.kafka_clients import RESULTS, TASKS, assign_at_end, producer_config, reader_config
+from common.kafka.connection import producer_config, reader_config
+from common.kafka.offsets import assign_at_end
+from common.kafka.topics import RESULTS, TASKS
 
 MONOLITH = "1_monolith_cli.iris_classifier_monolith_cli_app"
 LOOP = "2_monolith_user_input_loop.iris_classifier_monolith_user_input_loop_app"

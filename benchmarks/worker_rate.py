@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import Kafka, Measured, Program, fill, kafka, save, show_table, summary, tasks, watch
-from common.kafka_clients import RESULTS, TASKS
+from common.kafka.topics import RESULTS, TASKS
 
 WORKER = "5_task_queue.iris_classifier_task_queue_worker"
 WORKER_GROUP = "iris-task-queue-workers"

@@ -12,9 +12,9 @@ from confluent_kafka import KafkaError, KafkaException
 from hypothesis import settings
 
 from common.embedded_kafka import EmbeddedKafka
+from common.embedded_kafka.jars import KafkaStartError
 from common.iris_model import IrisModel, load_model, train_and_save
-from common.kafka_clients import DEAD_LETTER, RESULTS, TASKS, new_topic
-from common.kafka_jars import KafkaStartError
+from common.kafka.topics import DEAD_LETTER, RESULTS, TASKS, new_topic
 from tests.helpers import WAIT_SECONDS, Program, admin_of, until
 
 GROUPS = ("iris-mq-workers", "iris-persisters", "iris-task-queue-workers")

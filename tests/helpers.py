@@ -14,7 +14,7 @@ import psutil
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient  # pyright: ignore[reportPrivateImportUsage]
 
-from common.kafka_clients import MESSAGE_MAX_BYTES
+from common.kafka.connection import MESSAGE_MAX_BYTES
 from common.settings import ROOT
 
 WAIT_SECONDS = 40.0  # for anything that takes a second or two on an idle machine

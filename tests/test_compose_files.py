@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from common.broker_settings import HEAP_ONE_BROKER, broker_settings, node_settings
-from common.kafka_jars import KAFKA, class_path, java
+from common.embedded_kafka.broker_settings import HEAP_ONE_BROKER, broker_settings, node_settings
+from common.embedded_kafka.jars import KAFKA, class_path, java
 from common.settings import ROOT, RUN_DIR
 
 FILES = [ROOT / stage / "docker-compose.yml" for stage in ("4_message_queue", "5_task_queue")]

@@ -4,13 +4,13 @@ import time
 
 from jgo.constants import default_maven_repo
 
-from common.kafka_jars import FETCH_SECONDS
+from common.embedded_kafka.jars import FETCH_SECONDS
 
 from .walk import Walk, expect
 
 # A program of its own, so that Ctrl-C can end it while it waits for the network.
 FETCH = """
-from common.kafka_jars import class_path
+from common.embedded_kafka.jars import class_path
 from common.settings import RUN_DIR
 from common.terminal import run
 run(lambda: 0 if class_path(RUN_DIR) else 1)

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 from filelock import FileLock
 
 from common.errors import ProgramError
-from common.kafka_clients import connect, create_topics
+from common.kafka.connection import connect
+from common.kafka.topics import create_topics
 from common.settings import ROOT, RUN_DIR, load_settings
 from common.terminal import ArgumentParser, run
 

@@ -1,6 +1,6 @@
 """Beyond one file: stage 4's persister for those who outgrow SQLite. Results go into PostgreSQL, each exactly once.
 
-Unlike SQLite's store, common/result_store.py:
+Unlike SQLite's store, common/results/store.py:
 - many programs on many machines can write at once; a persister locks only the positions of its own partitions;
 - the comparison of the stored offset is part of the statement that moves it: of two persisters that both hold a
   partition, the second one waits for the first, finds the offset moved, writes nothing and starts again from there;
@@ -14,9 +14,11 @@ from collections.abc import Iterable
 from typing import Any, Self
 
 from common.errors import ProgramError
-from common.kafka_clients import Connection, Stop, connect, create_topics, run_with_kafka
-from common.persister import Persister, results_consumer
-from common.result_store import PositionMovedError, Row, Span
+from common.kafka.connection import Connection, connect, run_with_kafka
+from common.kafka.stopping import Stop
+from common.kafka.topics import create_topics
+from common.results.persister import Persister, results_consumer
+from common.results.store import PositionMovedError, Row, Span
 from common.terminal import ArgumentParser
 
 try:

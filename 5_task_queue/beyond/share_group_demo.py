@@ -21,7 +21,8 @@ from confluent_kafka.admin import AdminClient, NewTopic  # pyright: ignore[repor
 
 from common.errors import ProgramError
 from common.iris_dto import Measurement, Task
-from common.kafka_clients import ADMIN_SECONDS, Config, connect, create_topics, producer_config, run_with_kafka
+from common.kafka.connection import Config, connect, producer_config, run_with_kafka
+from common.kafka.topics import ADMIN_SECONDS, create_topics
 from common.terminal import ArgumentParser
 
 WORKERS = 4

@@ -28,19 +28,10 @@ from confluent_kafka.admin import (
 
 from common.errors import ProgramError
 from common.iris_model import IrisModel, load_model
-from common.kafka_clients import (
-    ADMIN_SECONDS,
-    TASKS,
-    Connection,
-    Stop,
-    base_config,
-    connect,
-    create_topics,
-    deliver,
-    producer_config,
-    raise_undelivered,
-    run_with_kafka,
-)
+from common.kafka.connection import Connection, base_config, connect, producer_config, run_with_kafka
+from common.kafka.delivery import raise_undelivered, wait_until_delivered
+from common.kafka.stopping import Stop
+from common.kafka.topics import ADMIN_SECONDS, TASKS, create_topics
 from common.terminal import ArgumentParser
 
 from ..iris_classifier_task_queue_worker import handle
@@ -103,7 +94,7 @@ def work(messages: list[Message], model: IrisModel, producer: Producer, stop: St
             replies, kind = answer(message, model)
             produce(producer, replies)
             answers.append(kind)
-    if not deliver(stop, producer):  # asked to end while Kafka is away
+    if not wait_until_delivered(stop, producer):  # asked to end while Kafka is away
         answers = []
     return answers + [AcknowledgeType.RELEASE] * (len(messages) - len(answers))
 

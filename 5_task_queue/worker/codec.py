@@ -27,7 +27,7 @@ from common.iris_dto import (
     validate_json,
 )
 from common.iris_model import IrisModel
-from common.kafka_clients import DEADLINE_HEADER
+from common.kafka.topics import DEADLINE_HEADER
 
 from .replies import Replies
 

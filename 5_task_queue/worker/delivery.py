@@ -20,17 +20,10 @@ from typing import Protocol
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from common.errors import ProgramError
-from common.kafka_clients import (
-    DEAD_LETTER,
-    GRACE_SECONDS,
-    RESULTS,
-    Connection,
-    Stop,
-    dead_letter_headers,
-    deliver,
-    producer_config,
-    raise_undelivered,
-)
+from common.kafka.connection import Connection, producer_config
+from common.kafka.delivery import dead_letter_headers, raise_undelivered, wait_until_delivered
+from common.kafka.stopping import GRACE_SECONDS, Stop
+from common.kafka.topics import DEAD_LETTER, RESULTS
 
 from .replies import Replies
 
@@ -116,7 +109,7 @@ class AtLeastOnce:
             return []
         offsets = list(self._offsets.values())
         self._offsets, self._tasks, self.pending = {}, 0, False
-        if not deliver(self._stop, self._at_once, self._in_batches):
+        if not wait_until_delivered(self._stop, self._at_once, self._in_batches):
             raise TakeAgainError  # asked to end while Kafka is away: another worker does it again
         try:
             if sure:

@@ -20,7 +20,10 @@ from dataclasses import dataclass
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID, Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from common.kafka_clients import ANSWER_SECONDS, TASKS, Stop, edges, next_offsets, place
+from common.kafka.connection import ANSWER_SECONDS
+from common.kafka.offsets import edges, next_offsets, place
+from common.kafka.stopping import Stop
+from common.kafka.topics import TASKS
 
 from .delivery import FEW
 

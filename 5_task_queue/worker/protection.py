@@ -10,7 +10,8 @@ from confluent_kafka import Message
 
 from common.errors import ProgramError
 from common.iris_model import IrisModel
-from common.kafka_clients import GRACE_SECONDS, TASKS, Stop
+from common.kafka.stopping import GRACE_SECONDS, Stop
+from common.kafka.topics import TASKS
 
 from .codec import task_id_of
 from .intake import MAX_ATTEMPTS, Intake

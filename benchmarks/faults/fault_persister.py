@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.faults.kill_switch import KillSwitch, argument_parser, note_takes, prepare
-from common import result_store
+from common.results import store as result_store
 from common.terminal import run
 
 HUGE_PAGES = 1 << 30

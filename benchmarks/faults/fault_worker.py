@@ -33,7 +33,7 @@ def patch(switch: KillSwitch, executions: Path, slots: Path) -> Any:
     intake: Any = importlib.import_module("5_task_queue.worker.intake")
     slot: Any = importlib.import_module("5_task_queue.worker.slot")
     log = os.open(executions, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    take, handle, produce, deliver = intake.Intake.take, worker.handle, delivery.produce, delivery.deliver
+    take, handle, produce, deliver = intake.Intake.take, worker.handle, delivery.produce, delivery.wait_until_delivered
     predict_proba = IrisModel.predict_proba
 
     def noted_take(self: Any, *arguments: Any, **named: Any) -> list[Message]:
@@ -83,7 +83,7 @@ def patch(switch: KillSwitch, executions: Path, slots: Path) -> Any:
 
     intake.Intake.take, IrisModel.predict_proba = noted_take, noted_predict
     worker.handle, worker.Consumer = noted_handle, NotedConsumer
-    delivery.produce, delivery.deliver, delivery.Producer = noted_produce, noted_deliver, NotedProducer
+    delivery.produce, delivery.wait_until_delivered, delivery.Producer = noted_produce, noted_deliver, NotedProducer
     slot.RUN_DIR = slots  # slots of a Kafka of its own
     return worker
 

@@ -4,7 +4,7 @@ from benchmarks.faults.fault_worker import POISON_CM
 from benchmarks.faults.outcome import Outcome
 from benchmarks.faults.rig import Rig
 from benchmarks.faults.trial import Trial
-from common.kafka_clients import DEAD_LETTER
+from common.kafka.topics import DEAD_LETTER
 
 LARGE_BYTES = 900_000  # Kafka takes up to 1 MB
 

@@ -7,7 +7,7 @@ from benchmarks.faults.kill_switch import PERSISTER_POINTS
 from benchmarks.faults.outcome import Outcome
 from benchmarks.faults.rig import Rig
 from benchmarks.faults.trial import Trial
-from common.kafka_clients import RESULTS
+from common.kafka.topics import RESULTS
 
 KILL_SECONDS = 60.0
 

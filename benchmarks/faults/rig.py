@@ -16,15 +16,9 @@ from confluent_kafka.admin import AdminClient, NewTopic  # pyright: ignore[repor
 
 from benchmarks.embedded_postgres import EmbeddedPostgres
 from common.embedded_kafka import EmbeddedKafka
-from common.kafka_clients import (
-    RESULTS,
-    TASKS,
-    base_config,
-    create_topics,
-    edges,
-    new_topic,
-    reader_config,
-)
+from common.kafka.connection import base_config, reader_config
+from common.kafka.offsets import edges
+from common.kafka.topics import RESULTS, TASKS, create_topics, new_topic
 
 cancelled = threading.Event()  # Ctrl-C reaches the main thread alone; the others look here
 

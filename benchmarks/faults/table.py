@@ -23,9 +23,9 @@ NOT_GUARANTEED = [
     "| no late message of a transaction that a coordinator has ended | the client library does not speak the second "
     "part of KIP-890 yet: readers stay idempotent by task id |",
     "| exactly-once on a lone broker that is killed, other than the embedded one | Kafka 4.3 can leave a transaction "
-    "open for ever when its only broker comes back (`common/kafka_fencing.py` says why, and avoids it): use three |",
+    "open for ever when its only broker comes back (`common/embedded_kafka/fencing.py` says why): use three |",
     "| these times on a hosted Kafka | its session timeout is 45 s and a dead broker is noticed after 9 s, unless it "
-    "is set as in `common/broker_settings.py` |",
+    "is set as in `common/embedded_kafka/broker_settings.py` |",
     "| results that were in a topic when somebody deleted it | they are gone if the persister had not stored them |",
 ]
 

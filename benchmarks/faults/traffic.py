@@ -12,15 +12,9 @@ from typing import Any, Self
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient  # pyright: ignore[reportPrivateImportUsage]
 
-from common.kafka_clients import (
-    RESULTS,
-    TASKS,
-    assign_at_end,
-    base_config,
-    partition_count,
-    producer_config,
-    reader_config,
-)
+from common.kafka.connection import base_config, producer_config, reader_config
+from common.kafka.offsets import assign_at_end
+from common.kafka.topics import RESULTS, TASKS, partition_count
 
 BURSTS_PER_SECOND = 4  # so that a worker finds batches of several sizes
 PLAIN_SHARE = 0.1  # results without a task id, as of stage 4, per task: nothing but its place tells one from another

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from common.iris_dto import EXPECTED
-from common.kafka_clients import RESULTS, TASKS
+from common.kafka.topics import RESULTS, TASKS
 from common.terminal import PROMPT
 from tests.helpers import CTRL_C, LINE, STOP_SECONDS, VIRGINICA, Program, X, count, messages, produce
 

@@ -15,9 +15,10 @@ import pytest
 from confluent_kafka import Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from common.kafka_clients import RESULTS, base_config, consumer_config
-from common.persister import Persister
-from common.result_store import ResultStore
+from common.kafka.connection import base_config, consumer_config
+from common.kafka.topics import RESULTS
+from common.results.persister import Persister
+from common.results.store import ResultStore
 from tests.helpers import STOP_SECONDS, WAIT_SECONDS, Program, X, admin_of, produce, until
 
 PERSISTER = "4_message_queue.iris_classifier_mq_persister"

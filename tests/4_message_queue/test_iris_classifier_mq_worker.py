@@ -11,7 +11,7 @@ from confluent_kafka import Message
 
 from common.iris_dto import EXPECTED, validate
 from common.iris_model import IrisModel, predict
-from common.kafka_clients import DEAD_LETTER, RESULTS, TASKS
+from common.kafka.topics import DEAD_LETTER, RESULTS, TASKS
 from tests.helpers import LINE, STOP_SECONDS, Program, X, committed, count, headers_of, messages, produce, until
 
 WORKER = "4_message_queue.iris_classifier_mq_worker"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from confluent_kafka import Message
 
-from common.kafka_clients import DEAD_LETTER, RESULTS, TASKS
+from common.kafka.topics import DEAD_LETTER, RESULTS, TASKS
 from tests.helpers import Program, X, headers_of, messages, produce
 
 MODULE = "5_task_queue.dead_letters"

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable
 
 from common.iris_dto import EXPECTED, SPECIES
-from common.kafka_clients import DEADLINE_HEADER, RESULTS, TASKS
+from common.kafka.topics import DEADLINE_HEADER, RESULTS, TASKS
 from common.terminal import PROMPT
 from tests.helpers import CTRL_C, LINE, STOP_SECONDS, VIRGINICA, Program, X, headers_of, messages, produce, until
 

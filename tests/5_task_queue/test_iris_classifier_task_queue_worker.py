@@ -13,7 +13,7 @@ from confluent_kafka import Message
 
 from common.iris_dto import EXPECTED, SPECIES, Measurement, Result
 from common.iris_model import IrisModel, load_data, predict_many
-from common.kafka_clients import DEAD_LETTER, RESULTS, TASKS
+from common.kafka.topics import DEAD_LETTER, RESULTS, TASKS
 from tests.helpers import STOP_SECONDS, Program, X, committed, count, headers_of, messages, produce, until
 
 WORKER = "5_task_queue.iris_classifier_task_queue_worker"

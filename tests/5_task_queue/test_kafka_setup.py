@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from common.kafka_clients import DEAD_LETTER, RESULTS, RETENTION_MS, TASKS, partition_count
+from common.kafka.topics import DEAD_LETTER, RESULTS, RETENTION_MS, TASKS, partition_count
 from tests.helpers import WAIT_SECONDS, Program, admin_of
 
 MODULE = "5_task_queue.kafka_setup"

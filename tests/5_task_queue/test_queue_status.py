@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from common.kafka_clients import TASKS
+from common.kafka.topics import TASKS
 from tests.helpers import Program, X, committed, produce, until
 
 MODULE = "5_task_queue.queue_status"

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from common.iris_dto import FEATURES, SPECIES, Measurement, validate
 from common.iris_model import (
-    REPAIR,
     IrisModel,
     ModelError,
     cross_validated_accuracy,
@@ -27,6 +26,7 @@ from common.iris_model import (
     train,
     train_and_save,
 )
+from common.iris_model.file import REPAIR
 from tests.helpers import LINE, ROW, Program
 
 STAGE_1 = "1_monolith_cli.iris_classifier_monolith_cli_app"
@@ -182,7 +182,7 @@ def test_one_file_without_the_other_is_trained_again(missing: str, copy: Path, c
 
 def test_a_model_of_another_scikit_learn_is_trained_again(copy: Path, monkeypatch, capsys):
     with monkeypatch.context() as other:
-        other.setattr("common.iris_model.version", lambda _: "0.18")
+        other.setattr("common.iris_model.file.version", lambda _: "0.18")
         train_and_save(copy)
     assert json.loads(copy.with_suffix(".json").read_text(encoding="utf-8"))["scikit_learn"] == "0.18"
     model = load_model(copy)

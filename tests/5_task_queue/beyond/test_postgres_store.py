@@ -20,9 +20,11 @@ from confluent_kafka.admin import (
 
 from benchmarks import embedded_postgres as embedded
 from common.embedded_kafka import EmbeddedKafka
-from common.kafka_clients import RESULTS, Connection, Stop
-from common.persister import Persister, Store, results_consumer
-from common.result_store import PositionMovedError, Row, Span
+from common.kafka.connection import Connection
+from common.kafka.stopping import Stop
+from common.kafka.topics import RESULTS
+from common.results.persister import Persister, Store, results_consumer
+from common.results.store import PositionMovedError, Row, Span
 from tests.helpers import WAIT_SECONDS, Program, X, admin_of, produce, until
 
 try:
@@ -208,7 +210,7 @@ def test_two_that_hold_the_same_partitions_double_nothing(
 ):
     servers, total = topics(partitions=2), 10_000
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", servers)
-    monkeypatch.setattr("common.persister.MAX_BATCH", 300)
+    monkeypatch.setattr("common.results.persister.MAX_BATCH", 300)
     send(servers, range(total))
     stop = Stop(signals=())
     written: dict[str, int] = {}

@@ -11,7 +11,8 @@ import pytest
 from confluent_kafka import AcknowledgeType, Message, Producer, ShareConsumer
 
 from common.iris_model import IrisModel
-from common.kafka_clients import DEAD_LETTER, RESULTS, TASKS, producer_config
+from common.kafka.connection import producer_config
+from common.kafka.topics import DEAD_LETTER, RESULTS, TASKS
 from tests.helpers import Program, X, admin_of, headers_of, messages, produce, until
 
 MODULE = "5_task_queue.beyond.share_group_worker"

@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from common.iris_model import IrisModel
-from common.kafka_clients import DEAD_LETTER, RESULTS, TASKS
+from common.kafka.topics import DEAD_LETTER, RESULTS, TASKS
 from tests.helpers import until
 
 WORKER: Any = importlib.import_module("5_task_queue.iris_classifier_task_queue_worker")

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from common.iris_dto import FEATURES, InvalidMeasurement, Result, Task, validate_json
 from common.iris_model import IrisModel, predict_many
-from common.kafka_clients import TASKS
+from common.kafka.topics import TASKS
 from tests.helpers import X
 
 codec = import_module("5_task_queue.worker.codec")

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from confluent_kafka import TopicPartition
 
-from common.kafka_clients import RESULTS, TASKS, Connection, Stop
+from common.kafka.connection import Connection
+from common.kafka.stopping import Stop
+from common.kafka.topics import RESULTS, TASKS
 from tests.helpers import count, until
 
 delivery: Any = importlib.import_module("5_task_queue.worker.delivery")

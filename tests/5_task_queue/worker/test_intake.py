@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from confluent_kafka import OFFSET_INVALID, Consumer, TopicPartition
 
-from common.kafka_clients import TASKS, Stop
+from common.kafka.stopping import Stop
+from common.kafka.topics import TASKS
 
 delivery: Any = importlib.import_module("5_task_queue.worker.delivery")
 intake: Any = importlib.import_module("5_task_queue.worker.intake")

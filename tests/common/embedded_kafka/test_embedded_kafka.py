@@ -16,9 +16,10 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # pyright: ignore[reportPrivateImportUsage]
 
 from common.embedded_kafka import EmbeddedKafka, free_ports
-from common.kafka_clients import base_config, edges
-from common.kafka_jars import KafkaStartError, class_path
-from common.kafka_probe import broker_ids
+from common.embedded_kafka.jars import KafkaStartError, class_path
+from common.embedded_kafka.probe import broker_ids
+from common.kafka.connection import base_config
+from common.kafka.offsets import edges
 from common.settings import ROOT
 
 WAIT_SECONDS = 60.0
@@ -185,7 +186,7 @@ def test_a_kafka_elsewhere_is_not_started_here() -> None:
 def test_no_jars_and_no_network_is_one_line(tmp_path: Path) -> None:
     code = (  # the real program, with a folder of its own for the list of jars
         f"import pathlib, common.settings; common.settings.RUN_DIR = pathlib.Path({str(tmp_path / 'run')!r})\n"
-        "from common.embedded_kafka import main, run; run(main)"
+        "from common.embedded_kafka.__main__ import main, run; run(main)"
     )
     nowhere = f"http://127.0.0.1:{free_ports(1)[0]}"
     variables = {"M2_REPO": str(tmp_path / "jars"), "HTTPS_PROXY": nowhere, "HTTP_PROXY": nowhere, "ALL_PROXY": nowhere}
@@ -245,7 +246,7 @@ def in_sync(kafka: EmbeddedKafka) -> list[int]:
 
 
 def test_a_start_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("common.embedded_kafka.jvm_flags", lambda _: ["-Xmx1k"])  # less than Java can live with
+    monkeypatch.setattr("common.embedded_kafka.cluster.jvm_flags", lambda _: ["-Xmx1k"])  # less than Java can live with
     kafka = EmbeddedKafka()
     with pytest.raises(KafkaStartError, match=r"Broker 1 ended: .*heap"), kafka:
         pass

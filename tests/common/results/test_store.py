@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import ProgramError
-from common.result_store import PositionMovedError, ResultStore, Row, Span
+from common.results.store import PositionMovedError, ResultStore, Row, Span
 
 TOPIC, ID = "results", "topic-id-1"
 
@@ -72,7 +72,7 @@ def test_a_failure_in_the_middle_writes_nothing(store: ResultStore):
 
 
 def test_a_locked_file_is_an_operational_error_and_writes_nothing(store: ResultStore, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("common.result_store.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("common.results.store.BUSY_SECONDS", 0.05)
     with ResultStore(store.path) as impatient:
         lock = sqlite3.connect(store.path, isolation_level=None)
         lock.execute("BEGIN IMMEDIATE")

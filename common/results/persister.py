@@ -14,17 +14,11 @@ from pydantic import ValidationError
 
 from common.errors import ProgramError
 from common.iris_dto import Result
-from common.kafka_clients import (
-    ANSWER_SECONDS,
-    RESULTS,
-    Connection,
-    Stop,
-    consumer_config,
-    edges,
-    next_offsets,
-    place,
-)
-from common.result_store import PositionMovedError, Row, Span
+from common.kafka.connection import ANSWER_SECONDS, Connection, consumer_config
+from common.kafka.offsets import edges, next_offsets, place
+from common.kafka.stopping import Stop
+from common.kafka.topics import RESULTS
+from common.results.store import PositionMovedError, Row, Span
 
 POLL_SECONDS = 0.5
 MAX_BATCH = 5000  # results per transaction of the store

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from common.broker_settings import broker_settings, node_settings
-from common.kafka_fencing import controller_properties, has_fenced, metadata_bytes, was_killed
+from common.embedded_kafka.broker_settings import broker_settings, node_settings
+from common.embedded_kafka.fencing import controller_properties, has_fenced, metadata_bytes, was_killed
 
 
 def test_the_controller_alone_is_the_same_node_without_anything_for_clients(tmp_path: Path):

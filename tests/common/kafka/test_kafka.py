@@ -12,25 +12,19 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from common.embedded_kafka import EmbeddedKafka, free_ports
 from common.errors import ProgramError
-from common.kafka_clients import (
-    DEAD_LETTER,
-    RESULTS,
-    TASKS,
+from common.kafka.connection import (
     Connection,
     MembershipLostError,
-    Stop,
-    assign_at_end,
     connect,
     consumer_config,
-    create_topics,
-    dead_letter_headers,
-    deliver,
-    partition_count,
     producer_config,
-    raise_undelivered,
     reader_config,
     run_with_kafka,
 )
+from common.kafka.delivery import dead_letter_headers, raise_undelivered, wait_until_delivered
+from common.kafka.offsets import assign_at_end
+from common.kafka.stopping import Stop
+from common.kafka.topics import DEAD_LETTER, RESULTS, TASKS, create_topics, partition_count
 from common.settings import ROOT
 from tests.helpers import WAIT_SECONDS, produce
 
@@ -105,10 +99,10 @@ def test_a_message_at_the_limit_fits_and_so_does_its_dead_letter(topics, here: s
     producer = Producer(producer_config() | {"on_delivery": raise_undelivered})
     producer.produce(DEAD_LETTER, b"x" * 1_048_000, b"k", headers=[("dead-letter-reason", b"r" * 1000)])
     stop = Stop(signals=())
-    assert deliver(stop, producer)
+    assert wait_until_delivered(stop, producer)
     producer.produce(TASKS, b"x" * 1_060_000)  # larger than the broker takes for tasks
     with pytest.raises(ProgramError, match=r"^Kafka does not take a message for the topic tasks: .+\.$"):
-        deliver(stop, producer)
+        wait_until_delivered(stop, producer)
 
 
 def test_dead_letter_headers_tell_the_story_and_keep_what_was_there():
@@ -151,7 +145,7 @@ def test_a_connection_says_once_that_kafka_is_away_and_once_that_it_is_back(caps
 
 
 def test_a_stop_is_set_by_a_signal(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("common.kafka_clients.HARD_STOP_SECONDS", 3600)  # this program is not to end
+    monkeypatch.setattr("common.kafka.stopping.HARD_STOP_SECONDS", 3600)  # this program is not to end
     before = signal.getsignal(signal.SIGUSR1)
     try:
         stop = Stop(signals=[signal.SIGUSR1])
@@ -195,7 +189,7 @@ def test_what_a_member_reports_comes_out_of_its_poll(monkeypatch: pytest.MonkeyP
 
 HANGS_WITH_THE_LOCK = """
 import ctypes, time
-from common.kafka_clients import Stop
+from common.kafka.stopping import Stop
 stop = Stop()
 print("ready", flush=True)
 while not stop.requested:

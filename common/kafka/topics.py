@@ -1,0 +1,76 @@
+"""The three topics: their names, how long and how large, and how they are created."""
+
+import time
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import (
+    AdminClient,
+    NewPartitions,  # pyright: ignore[reportPrivateImportUsage]
+    NewTopic,  # pyright: ignore[reportPrivateImportUsage]
+)
+
+from common.errors import ProgramError
+
+from .connection import ANSWER_SECONDS, DEAD_LETTER_MAX_BYTES, MESSAGE_MAX_BYTES
+
+TASKS = "tasks"
+RESULTS = "results"
+DEAD_LETTER = "tasks.dead-letter"
+DEADLINE_HEADER = "deadline-ms"  # on a task: Unix time in milliseconds after which nobody waits for its result
+
+ADMIN_SECONDS = 30.0  # longest wait for the broker to make a topic
+FASTER = (KafkaError.TOPIC_ALREADY_EXISTS, KafkaError.INVALID_PARTITIONS)  # another program has just done it
+DAY_MS = 24 * 60 * 60 * 1000
+RETENTION_MS = {TASKS: 7 * DAY_MS, RESULTS: DAY_MS, DEAD_LETTER: 28 * DAY_MS}
+
+
+def create_topics(admin: AdminClient, partitions: int = 1) -> dict[str, int]:
+    """Create the three topics, or grow `tasks` and `results` to this many partitions; never shrink or change others.
+
+    Returns: the number of partitions of each topic that was created or grown.
+
+    Raises:
+        ProgramError: the broker refuses; the message says why.
+    """
+    wanted = {TASKS: partitions, RESULTS: partitions, DEAD_LETTER: 1}
+    existing = _counts(admin)
+    new = [new_topic(name, count) for name, count in wanted.items() if name not in existing]
+    small = [NewPartitions(name, count) for name, count in wanted.items() if existing.get(name, count) < count]
+    futures = admin.create_topics(new, operation_timeout=ADMIN_SECONDS) if new else {}
+    futures |= admin.create_partitions(small, operation_timeout=ADMIN_SECONDS) if small else {}
+    done = {}
+    for name, future in futures.items():
+        try:
+            future.result(timeout=ADMIN_SECONDS)
+            done[name] = wanted[name]
+        except KafkaException as error:
+            if error.args[0].code() not in FASTER:
+                raise ProgramError(f"Kafka does not make the topic {name}: {error.args[0].str()}") from None
+    deadline = time.monotonic() + ADMIN_SECONDS
+    while any(_counts(admin).get(name, 0) < wanted[name] for name in futures):  # brokers learn of it one by one
+        if time.monotonic() > deadline:
+            raise ProgramError(f"Kafka has not made its topics within {ADMIN_SECONDS:g} s.")
+        time.sleep(0.05)
+    return done
+
+
+def _counts(admin: AdminClient) -> dict[str, int]:
+    """Return how many partitions each topic has."""
+    return {name: len(topic.partitions) for name, topic in admin.list_topics(timeout=ANSWER_SECONDS).topics.items()}
+
+
+def new_topic(name: str, partitions: int) -> NewTopic:
+    """Describe a topic. Its copies are left to the broker: 1 on one broker, 3 on three."""
+    size = DEAD_LETTER_MAX_BYTES if name == DEAD_LETTER else MESSAGE_MAX_BYTES
+    return NewTopic(
+        name,
+        num_partitions=partitions,
+        replication_factor=-1,
+        config={"retention.ms": str(RETENTION_MS[name]), "max.message.bytes": str(size)},
+    )
+
+
+def partition_count(client: Any, topic: str) -> int:
+    """Return how many partitions a topic has, 0 where there is no such topic."""
+    return len(client.list_topics(topic, timeout=ANSWER_SECONDS).topics[topic].partitions)

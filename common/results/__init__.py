@@ -1,0 +1,1 @@
+"""Results in a store: read from the topic once, written once."""

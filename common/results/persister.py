@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from common.errors import ProgramError
 from common.iris_dto import Result
 from common.kafka.connection import ANSWER_SECONDS, Connection, consumer_config
-from common.kafka.offsets import edges, next_offsets, place
+from common.kafka.group_reader import GroupReader
+from common.kafka.offsets import edges, next_offsets
 from common.kafka.stopping import Stop
 from common.kafka.topics import RESULTS
 from common.results.store import PositionMovedError, Row, Span
@@ -58,24 +59,62 @@ class Persister:
         self.admin, self.consumer, self.store, self.stop = admin, consumer, store, stop
         self.away, self.where = away, where
         self.topic_id = ""
-        self.next: dict[int, int] = {}  # per partition: where the next span starts
         self.skipped = 0
-        self.behind = False  # what has been read was not stored: go back first
+        self.reader = GroupReader(consumer, RESULTS, self._positions)
 
     def subscribe(self) -> None:
         """Join the group; partitions come and go with other persisters."""
-        self.consumer.subscribe([RESULTS], on_assign=self._assign, on_revoke=self._revoke, on_lost=self._revoke)
+        self.consumer.subscribe([RESULTS], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
 
-    def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        consumer.incremental_assign(self._positions([p.partition for p in partitions]) or partitions)
+    def _assigned(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        self.reader.assigned(partitions)
 
-    def _revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        consumer.incremental_unassign(partitions)
-        for partition in partitions:
-            self.next.pop(partition.partition, None)
+    def _revoked(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        self.reader.revoked(partitions)
+
+    def take(self) -> list[Message]:
+        """Return what is waiting, or wait for one message."""
+        return self.reader.take(MAX_BATCH, POLL_SECONDS)
+
+    def persist(self, messages: list[Message]) -> int:
+        """Store the results among the messages; return how many rows are new."""
+        ends = next_offsets(messages)
+        spans = [Span(number, self.reader.next[number], end) for number, end in ends.items()]
+        rows = [row for row in map(to_row, messages) if row]
+        self.skipped += len(messages) - len(rows)
+        for attempt in range(sys.maxsize):
+            try:
+                if current_topic_id(self.admin) != self.topic_id:  # what was read is of a topic that is no more
+                    raise PositionMovedError
+                written = self.store.store(RESULTS, self.topic_id, spans, rows)
+                self.reader.finished(ends)
+                return written
+            except PositionMovedError:
+                break
+            except (self.away, KafkaException) as error:
+                self._wait(error, attempt)
+                if self.stop.requested or self.reader.behind or not ends.keys() <= self.reader.next.keys():
+                    break  # asked to end, or the topic is another one now, or another persister has these
+        self.reader.rewind()
+        return 0
+
+    def _wait(self, error: Exception, attempt: int) -> None:
+        """Wait in place while the store or Kafka is away. Polling goes on, so that the group keeps this member."""
+        self._say(error, attempt)
+        self.consumer.pause(self.consumer.assignment())
+        if self.consumer.poll(_seconds(attempt)) is not None:
+            self.reader.rewind()  # a message that was under way when we paused: it is to be read again
+        self.consumer.resume(self.consumer.assignment())
+
+    def _say(self, error: Exception, attempt: int) -> None:
+        if attempt == 0:
+            lines = str(error).splitlines() or [type(error).__name__]
+            print(f"Cannot store in {self.where}: {lines[0]}. Waiting; nothing is lost.", file=sys.stderr, flush=True)
+
+    # --- where to go on ---
 
     def _positions(self, numbers: list[int]) -> list[TopicPartition]:
-        """Return where to go on, as soon as Kafka and the store can say; nothing where the program is to end first."""
+        """Return where to go on, as soon as Kafka and the store can say; nothing if the program is to end first."""
         for attempt in range(sys.maxsize):
             try:
                 topic_id = current_topic_id(self.admin)
@@ -87,109 +126,36 @@ class Persister:
                 continue  # another persister was faster: ask again
             except (self.away, KafkaException) as error:
                 self._say(error, attempt)
-                if self.stop.wait(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)]):
+                if self.stop.wait(_seconds(attempt)):
                     break
         return []
 
     def _note_topic(self, topic_id: str) -> None:
-        """Take note of the topic that is there now. What is in hand of one that is no more must not be stored."""
+        """Note which topic is there now. Messages in hand of one that is no more must not be stored."""
         if topic_id != self.topic_id:
             if self.store.known_topic_id(RESULTS) not in (None, topic_id):
                 print(f"The topic {RESULTS} has been made anew: reading it from its beginning.", flush=True)
             if self.topic_id:
-                self.rewind()
+                self.reader.rewind()
             self.topic_id = topic_id
 
     def _position(self, number: int, low: int, high: int) -> TopicPartition:
         """Return where to go on in a partition: the store says, and Kafka must still have it."""
-        where = TopicPartition(RESULTS, number)
         stored = self.store.positions(RESULTS, self.topic_id).get(number)
         if stored is None:  # from now on there is a position to compare with
             self.store.store(RESULTS, self.topic_id, [Span(number, low, low)], [])
-        where.offset = low if stored is None else stored
-        if where.offset > high:
-            raise ProgramError(
-                f"Kafka has lost results: {RESULTS}[{number}] ends at {high}, stored up to {where.offset}."
-            )
-        if where.offset < low:
-            lost = low - where.offset
+            stored = low
+        if stored > high:
+            raise ProgramError(f"Kafka has lost results: {RESULTS}[{number}] ends at {high}, stored up to {stored}.")
+        if stored < low:
+            lost = low - stored
             print(f"{RESULTS}[{number}]: {lost} results were deleted by age before they could be stored.", flush=True)
-            self.store.store(RESULTS, self.topic_id, [Span(number, where.offset, low)], [])
-            where.offset = low
-        self.next[number] = where.offset
-        return where
+            self.store.store(RESULTS, self.topic_id, [Span(number, stored, low)], [])
+        return TopicPartition(RESULTS, number, max(stored, low))
 
-    def rewind(self) -> None:
-        """Go back to what is stored, in every partition, before anything else is taken."""
-        self.behind = True
 
-    def _go_back(self) -> bool:
-        """Begin each partition anew. A mere seek is refused where the library has stopped reading after an error."""
-        where = self._positions(list(self.next))
-        if len(where) < len(self.next):
-            return False  # asked to end first: what comes next from Kafka is behind a gap, and must not be stored
-        try:
-            self.consumer.incremental_unassign(where)
-            self.consumer.incremental_assign(where)
-        except KafkaException:  # a partition is just coming or leaving: once more
-            self.consumer.poll(0.05)
-            return False
-        self.behind = False
-        return True
-
-    def take(self) -> list[Message]:
-        """Return what is waiting, or wait for one message."""
-        if self.behind and not self._go_back():
-            return []
-        first = self.consumer.poll(POLL_SECONDS)
-        # `if first` would be false for a message with an empty value
-        messages = [first, *self.consumer.consume(MAX_BATCH - 1, 0)] if first is not None else []
-        for message in messages:
-            error = message.error()
-            if error and error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
-                self.rewind()
-        if self.behind:
-            return []
-        return [m for m in messages if not m.error() and self._is_new(*place(m))]
-
-    def _is_new(self, number: int, offset: int) -> bool:
-        return number in self.next and offset >= self.next[number]
-
-    def persist(self, messages: list[Message]) -> int:
-        """Store the results among the messages; return how many rows are new."""
-        ends = next_offsets(messages)
-        spans = [Span(number, self.next[number], end) for number, end in ends.items()]
-        rows = [row for row in map(to_row, messages) if row]
-        self.skipped += len(messages) - len(rows)
-        for attempt in range(sys.maxsize):
-            try:
-                if current_topic_id(self.admin) != self.topic_id:  # what was read is of a topic that is no more
-                    raise PositionMovedError
-                written = self.store.store(RESULTS, self.topic_id, spans, rows)
-                self.next.update(ends)
-                return written
-            except PositionMovedError:
-                self.rewind()
-                return 0
-            except (self.away, KafkaException) as error:
-                self._wait(error, attempt)
-                if self.stop.requested or self.behind or not ends.keys() <= self.next.keys():
-                    self.rewind()  # asked to end, or the topic is another one now, or another persister has these
-                    return 0
-        return 0
-
-    def _wait(self, error: Exception, attempt: int) -> None:
-        """Wait in place while the store or Kafka is away. Polling goes on, so that the group keeps this member."""
-        self._say(error, attempt)
-        self.consumer.pause(self.consumer.assignment())
-        if self.consumer.poll(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)]) is not None:
-            self.rewind()  # a message that was under way when we paused: it is to be read again
-        self.consumer.resume(self.consumer.assignment())
-
-    def _say(self, error: Exception, attempt: int) -> None:
-        if attempt == 0:
-            lines = str(error).splitlines() or [type(error).__name__]
-            print(f"Cannot store in {self.where}: {lines[0]}. Waiting; nothing is lost.", file=sys.stderr, flush=True)
+def _seconds(attempt: int) -> float:
+    return RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)]
 
 
 def current_topic_id(admin: AdminClient) -> str:

@@ -170,13 +170,13 @@ def test_a_message_in_hand_of_a_topic_that_was_made_anew_leaves_no_gap_in_the_ne
         ResultStore(Path(kafka_env["IRIS_DATABASE"])) as store,
     ):
         one = Persister(AdminClient(base_config()), consumer, store, stop, sqlite3.OperationalError, "here")
-        note = one._assign
+        note = one._assigned
 
         def assign(_: Consumer, partitions: list[TopicPartition]) -> None:
             note(consumer, partitions)
             consumer.assigned = len(partitions) > 0
 
-        monkeypatch.setattr(one, "_assign", assign)
+        monkeypatch.setattr(one, "_assigned", assign)
         one.subscribe()
 
         def go_on_until(numbers: list[int]) -> None:
@@ -223,10 +223,10 @@ def test_what_was_deleted_before_it_could_be_read_is_reported_and_the_rest_is_st
 def test_a_persister_that_is_asked_to_end_before_it_has_gone_back_takes_nothing(monkeypatch: pytest.MonkeyPatch):
     nobody: Any = None  # a consumer that would be read all the same fails here
     one = Persister(nobody, nobody, nobody, nobody, OSError, "nowhere")
-    monkeypatch.setattr(one, "_positions", lambda numbers: [])
-    one.next = {0: 5}
-    one.rewind()
-    assert one.take() == [] and one.behind
+    monkeypatch.setattr(one.reader, "_positions", lambda numbers: [])
+    one.reader.next = {0: 5}
+    one.reader.rewind()
+    assert one.take() == [] and one.reader.behind
 
 
 def test_the_list_needs_no_kafka_and_an_empty_store_is_empty(program: Start, env: dict[str, str]):

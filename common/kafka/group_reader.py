@@ -1,0 +1,109 @@
+"""Where to go on reading: what a worker and a persister share as members of a consumer group.
+
+The group hands out the partitions. Where to go on in each stands elsewhere: in the group's committed offsets (worker) or
+in the store (persister). Both take messages in batches, and both go back there when a batch could not be finished.
+"""
+
+from collections.abc import Callable, Iterable
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from .offsets import place
+
+NO_SUCH_OFFSET = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
+
+Positions = Callable[[list[int]], list[TopicPartition]]
+
+
+class GroupReader:
+    """Takes messages of one topic, in order within each partition.
+
+    `positions` returns where to go on in these partitions, or an empty list where nobody can say at the moment.
+    """
+
+    def __init__(self, consumer: Consumer, topic: str, positions: Positions) -> None:
+        self.next: dict[int, int] = {}  # per partition held: the offset after the last message that was finished
+        self.behind = False  # messages were taken and not finished: go back before anything else is taken
+        self._consumer, self._topic, self._positions = consumer, topic, positions
+        self._rebalances = 0
+
+    @property
+    def partitions(self) -> list[int]:
+        """Return the numbers of the partitions held."""
+        return sorted(self.next)
+
+    def assigned(self, partitions: list[TopicPartition]) -> None:
+        """Take over partitions, each where `positions` says."""
+        self._rebalances += 1
+        start = self._positions([one.partition for one in partitions])
+        self._consumer.incremental_assign(start or partitions)
+        if start:
+            self._note(start)
+        else:  # nobody could say: the partitions are ours, but nothing is read from them before somebody can
+            self.next.update({one.partition: one.offset for one in partitions})
+            self.rewind()
+
+    def revoked(self, partitions: list[TopicPartition]) -> None:
+        """Give partitions back."""
+        self._rebalances += 1
+        for one in partitions:
+            self.next.pop(one.partition, None)
+        self._consumer.incremental_unassign(partitions)
+
+    def finished(self, ends: dict[int, int]) -> None:
+        """Note the offsets after messages that need not be taken again."""
+        self.next.update({number: end for number, end in ends.items() if number in self.next})
+
+    def rewind(self) -> None:
+        """Go back to where `positions` says, in every partition, before anything else is taken."""
+        self.behind = True
+
+    def take(self, most: int, seconds: float) -> list[Message]:
+        """Return up to `most` messages that are there already, or wait for one, at most this long.
+
+        A lone message is not held back for the sake of a batch: `poll` returns it as soon as it comes, and `consume`
+        with a timeout of 0 adds what is there already.
+        """
+        if self.behind and not self._go_back():
+            return []
+        before = self._rebalances
+        first = self._consumer.poll(seconds)
+        # `if first` would be false for a message with an empty value
+        messages = [first, *(self._consumer.consume(most - 1, 0) if most > 1 else [])] if first is not None else []
+        if any(error.code() in NO_SUCH_OFFSET for error in map(Message.error, messages) if error):
+            self.rewind()
+        if self.behind:
+            return []
+        if self._rebalances != before:  # some may be another member's by now
+            self._put_back(messages)
+            return []
+        return [message for message in messages if not message.error() and self._is_new(*place(message))]
+
+    def _is_new(self, number: int, offset: int) -> bool:
+        return number in self.next and offset >= self.next[number]
+
+    def _put_back(self, messages: Iterable[Message]) -> None:
+        """Have these messages come again, as far as their partitions are still held."""
+        try:
+            for number in {message.partition() for message in messages} & self.next.keys():
+                self._consumer.seek(TopicPartition(self._topic, number, self.next[number]))
+        except KafkaException:
+            self.rewind()
+
+    def _go_back(self) -> bool:
+        """Begin every partition anew. A mere seek is refused where the library has stopped reading after an error."""
+        start = self._positions(self.partitions) if self.next else []
+        if len(start) < len(self.next):
+            return False  # nobody can say: what Kafka would give next is behind a gap
+        try:
+            self._consumer.incremental_unassign(start)
+            self._consumer.incremental_assign(start)
+        except KafkaException:  # a partition is just coming or leaving: once more
+            self._consumer.poll(0.05)
+            return False
+        self._note(start)
+        self.behind = False
+        return True
+
+    def _note(self, start: list[TopicPartition]) -> None:
+        self.next.update({one.partition: one.offset for one in start})

@@ -17,7 +17,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ def through_worker(delivery: str, name: str = "") -> Iterator[Ask]:
     worker = Program("benchmarks.changed_worker", name, "--delivery", delivery)
     try:
         wait_for_line(worker, "holds partitions 0, 1")
-        with module.TaskClient() as client:
+        with closing(module.TaskClient()) as client:
             client.position()
             yield lambda rounds: ask_worker(client, change, rounds)
     finally:

@@ -9,6 +9,7 @@ import json
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 from benchmarks.faults.kill_switch import prepare
@@ -30,7 +31,7 @@ def main() -> int:
     def ask(n: int) -> tuple[float, str, str]:
         began, task_id = time.monotonic(), str(uuid.uuid4())
         try:
-            with module.TaskClient() as client:
+            with closing(module.TaskClient()) as client:
                 client.position()
                 measurement = Measurement(sepal_length=5.1, sepal_width=3.5, petal_length=1.4, petal_width=0.2)
                 result = client.predict(measurement, task_id, WAIT_SECONDS)

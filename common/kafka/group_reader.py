@@ -1,7 +1,7 @@
 """Where to go on reading: what a worker and a persister share as members of a consumer group.
 
-The group hands out the partitions. Where to go on in each stands elsewhere: in the group's committed offsets (worker) or
-in the store (persister). Both take messages in batches, and both go back there when a batch could not be finished.
+The group hands out the partitions. Where to go on in each stands elsewhere: in the group's committed offsets (worker)
+or in the store (persister). Both take messages in batches, and go back there when a batch could not be finished.
 """
 
 from collections.abc import Callable, Iterable
@@ -66,7 +66,7 @@ class GroupReader:
         """
         if self.behind and not self._go_back():
             return []
-        before = self._rebalances
+        rebalances = self._rebalances
         first = self._consumer.poll(seconds)
         # `if first` would be false for a message with an empty value
         messages = [first, *(self._consumer.consume(most - 1, 0) if most > 1 else [])] if first is not None else []
@@ -74,7 +74,7 @@ class GroupReader:
             self.rewind()
         if self.behind:
             return []
-        if self._rebalances != before:  # some may be another member's by now
+        if self._rebalances != rebalances:  # some may be another member's by now
             self._put_back(messages)
             return []
         return [message for message in messages if not message.error() and self._is_new(*place(message))]
@@ -85,7 +85,7 @@ class GroupReader:
     def _put_back(self, messages: Iterable[Message]) -> None:
         """Have these messages come again, as far as their partitions are still held."""
         try:
-            for number in {message.partition() for message in messages} & self.next.keys():
+            for number in {place(message)[0] for message in messages} & self.next.keys():
                 self._consumer.seek(TopicPartition(self._topic, number, self.next[number]))
         except KafkaException:
             self.rewind()

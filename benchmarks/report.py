@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.capacity import FORMULA, plans_of
-from benchmarks.harness import RESULTS_DIR, number
+from benchmarks.harness import RESULTS_DIR, ROOT, number
 
 README = Path(__file__).parent / "README.md"
 READMES = (
@@ -127,7 +127,7 @@ def claims(record: Record) -> str:
     share, memory = ratios["at-least-once / echo"]["median"], worker["peak_mb"]["max"]
     rows = [("one worker process, tasks per second", rate), ("times as many as one task at a time", times)]
     rows += [("share of what Kafka's own client can echo", share), ("its greatest memory, MB", memory)]
-    path = RESULTS_DIR / "faults.json"
+    path = ROOT / "faults" / "results" / "faults.json"
     faults = json.loads(path.read_text(encoding="utf-8"))["faults"] if path.exists() else []
     for what, keys in (
         ("times that a worker, a persister or a broker was killed, frozen or misled", ["times"]),

@@ -7,16 +7,16 @@ import subprocess
 import sys
 import time
 
-from benchmarks.faults.outcome import Outcome
-from benchmarks.faults.rig import Rig
-from benchmarks.faults.trial import Trial
 from common.settings import ROOT
+from faults.outcome import Outcome
+from faults.rig import Rig
+from faults.trial import Trial
 
 
 def fresh(rig: Rig, outcome: Outcome, times: int) -> Outcome:
     """So many requests, each from a fresh client, eight at a time: none misses its answer."""
     with Trial(rig, outcome) as trial:
-        command = [sys.executable, "-W", "error", "-m", "benchmarks.faults.fresh_clients", "--count", str(times)]
+        command = [sys.executable, "-W", "error", "-m", "faults.fresh_clients", "--count", str(times)]
         env = os.environ | {"KAFKA_BOOTSTRAP_SERVERS": rig.servers}
         answer = trial.folder / "fresh.json"
         with answer.open("wb") as output:

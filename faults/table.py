@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults.catalogue import FAULTS
-from benchmarks.faults.outcome import Outcome
 from common.errors import ProgramError
 from common.settings import ROOT
+from faults.catalogue import FAULTS
+from faults.outcome import Outcome
 
 README = ROOT / "5_task_queue" / "README.md"
-DATA = ROOT / "benchmarks" / "results" / "faults.json"
+DATA = ROOT / "faults" / "results" / "faults.json"
 BEGIN, END = "<!-- faults:begin -->", "<!-- faults:end -->"
 NOT_GUARANTEED = [
     "| what is not guaranteed | why |",
@@ -76,7 +76,7 @@ def render(data: Path = DATA, readme: Path = README) -> int:
         ProgramError: there are no figures yet, or no markers.
     """
     if not data.exists():
-        raise ProgramError(f"No figures yet: python -m benchmarks.faults --json {data.relative_to(ROOT)}")
+        raise ProgramError(f"No figures yet: python -m faults --json {data.relative_to(ROOT)}")
     text = readme.read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)

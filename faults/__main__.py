@@ -3,10 +3,10 @@
 In quick mode three faults are tried at the same time, each on a Kafka of its own, and PostgreSQL stores the results
 beside SQLite only where the persisters are struck.
 
-Run: python -m benchmarks.faults --quick
-     python -m benchmarks.faults --fault kill-one zombie --delivery exactly-once --seed 7
-     python -m benchmarks.faults --json benchmarks/results/faults.json   (with --fault: the others stay in the file)
-     python -m benchmarks.faults --render
+Run: python -m faults --quick
+     python -m faults --fault kill-one zombie --delivery exactly-once --seed 7
+     python -m faults --json faults/results/faults.json   (with --fault: the others stay in the file)
+     python -m faults --render
 """
 
 import argparse
@@ -20,13 +20,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
 
-from benchmarks.faults import table
-from benchmarks.faults.catalogue import FAULTS
-from benchmarks.faults.outcome import Outcome
-from benchmarks.faults.rig import Rig, cancelled
 from benchmarks.harness import machine
 from common.iris_model import load_model
 from common.terminal import run
+from faults import table
+from faults.catalogue import FAULTS
+from faults.outcome import Outcome
+from faults.rig import Rig, cancelled
 
 MODES = ("at-least-once", "exactly-once")
 LANES, QUICK_LANES = 1, 3
@@ -83,7 +83,7 @@ def main() -> int:
     modes = [args.delivery] if args.delivery else MODES
     jobs = [Outcome(name, mode, args.seed) for name in sorted(names, key=_kafka) for mode in modes]
     options = [a for a in sys.argv[1:] if a not in ("--json", str(args.json), "--logs", str(args.logs))]
-    command, where = " ".join(["python -m benchmarks.faults", *options]), machine()
+    command, where = " ".join(["python -m faults", *options]), machine()
     done: list[Outcome] = []
     lock = Lock()
 

@@ -2,9 +2,9 @@
 
 import signal
 
-from benchmarks.faults.outcome import TAKEOVER_SECONDS, Outcome
-from benchmarks.faults.rig import Rig
-from benchmarks.faults.trial import Trial
+from faults.outcome import TAKEOVER_SECONDS, Outcome
+from faults.rig import Rig
+from faults.trial import Trial
 
 AWAY_SECONDS = 1.0  # how long a killed broker stays away, beside the time that it takes to start
 ONE_OF_THREE_AWAY_SECONDS = 5.0  # longer than the others need to notice

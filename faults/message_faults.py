@@ -1,10 +1,10 @@
 """What can be in the stream: poison, what is no task, what is too large, the same task twice."""
 
-from benchmarks.faults.fault_worker import POISON_CM
-from benchmarks.faults.outcome import Outcome
-from benchmarks.faults.rig import Rig
-from benchmarks.faults.trial import Trial
 from common.kafka.topics import DEAD_LETTER
+from faults.fault_worker import POISON_CM
+from faults.outcome import Outcome
+from faults.rig import Rig
+from faults.trial import Trial
 
 LARGE_BYTES = 900_000  # Kafka takes up to 1 MB
 

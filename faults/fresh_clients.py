@@ -1,6 +1,6 @@
 """Many requests, each from a client that was made for it: connect, position, send, wait, leave. Prints JSON.
 
-Run: python -m benchmarks.faults.fresh_clients --count 200
+Run: python -m faults.fresh_clients --count 200
 """
 
 import argparse
@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
-from benchmarks.faults.kill_switch import prepare
 from common.iris_dto import Measurement
 from common.terminal import run
+from faults.kill_switch import prepare
 
 THREADS = 8
 WAIT_SECONDS = 60.0

@@ -13,11 +13,11 @@ from typing import Any, Self
 
 import psycopg
 
-from benchmarks.faults.crew import Crew
-from benchmarks.faults.fault_worker import EXECUTION
-from benchmarks.faults.outcome import Outcome, longest_gap
-from benchmarks.faults.rig import Rig, wait
-from benchmarks.faults.traffic import Load, Observer
+from faults.crew import Crew
+from faults.fault_worker import EXECUTION
+from faults.outcome import Outcome, longest_gap
+from faults.rig import Rig, wait
+from faults.traffic import Load, Observer
 
 START_SECONDS = 60.0
 DRAIN_SECONDS = 90.0  # longest wait for the last result after the load has ended
@@ -83,7 +83,7 @@ class Trial:
         self._stack.close()
 
     def _crew(self, program: str, size: int, arguments: Arguments) -> Crew:
-        self.crews.append(Crew(f"benchmarks.faults.{program}", size, arguments, self._env, self.folder))
+        self.crews.append(Crew(f"faults.{program}", size, arguments, self._env, self.folder))
         return self.crews[-1]
 
     def until(self, condition: Callable[[], bool], seconds: float, what: str) -> None:

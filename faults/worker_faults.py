@@ -4,10 +4,10 @@ import itertools
 import random
 import signal
 
-from benchmarks.faults.fault_worker import POINTS
-from benchmarks.faults.outcome import TAKEOVER_SECONDS, Outcome
-from benchmarks.faults.rig import Rig
-from benchmarks.faults.trial import Trial
+from faults.fault_worker import POINTS
+from faults.outcome import TAKEOVER_SECONDS, Outcome
+from faults.rig import Rig
+from faults.trial import Trial
 
 KILL_SECONDS = 30.0  # longest wait for the next kill
 FROZEN_SECONDS = 9.0  # more than the session timeout (6 s) and what follows it

@@ -1,4 +1,4 @@
 """What is lost and what is doubled when something fails: each fault, on purpose, with real processes and a real Kafka.
 
-`python -m benchmarks.faults --quick` tries each fault once or a few times; without it, at least 20 kills per point.
+`python -m faults --quick` tries each fault once or a few times; without it, at least 20 kills per point.
 """

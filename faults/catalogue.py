@@ -4,14 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from benchmarks.faults import broker_faults as b
-from benchmarks.faults import client_faults as c
-from benchmarks.faults import message_faults as m
-from benchmarks.faults import persister_faults as p
-from benchmarks.faults import worker_faults as w
-from benchmarks.faults.fault_worker import POINTS
-from benchmarks.faults.outcome import Outcome
-from benchmarks.faults.rig import Rig
+from faults import broker_faults as b
+from faults import client_faults as c
+from faults import message_faults as m
+from faults import persister_faults as p
+from faults import worker_faults as w
+from faults.fault_worker import POINTS
+from faults.outcome import Outcome
+from faults.rig import Rig
 
 
 @dataclass(frozen=True)

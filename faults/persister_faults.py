@@ -3,11 +3,11 @@
 import itertools
 import random
 
-from benchmarks.faults.kill_switch import PERSISTER_POINTS
-from benchmarks.faults.outcome import Outcome
-from benchmarks.faults.rig import Rig
-from benchmarks.faults.trial import Trial
 from common.kafka.topics import RESULTS
+from faults.kill_switch import PERSISTER_POINTS
+from faults.outcome import Outcome
+from faults.rig import Rig
+from faults.trial import Trial
 
 KILL_SECONDS = 60.0
 

@@ -1,6 +1,6 @@
 """The PostgreSQL persister, unchanged, with a switch that kills it at a named point.
 
-Run: python -m benchmarks.faults.fault_postgres_persister --kill-at before-COMMIT --after 3 --dsn postgresql://...
+Run: python -m faults.fault_postgres_persister --kill-at before-COMMIT --after 3 --dsn postgresql://...
 """
 
 import contextlib
@@ -12,8 +12,8 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.faults.kill_switch import KillSwitch, argument_parser, note_takes, prepare
 from common.terminal import run
+from faults.kill_switch import KillSwitch, argument_parser, note_takes, prepare
 
 
 def patch(switch: KillSwitch) -> Any:

@@ -1,6 +1,6 @@
 """Stage 4's persister, unchanged, with a switch that kills it at a named point, and a disk that can be full.
 
-Run: python -m benchmarks.faults.fault_persister --kill-at before-COMMIT --after 3
+Run: python -m faults.fault_persister --kill-at before-COMMIT --after 3
 """
 
 import importlib
@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults.kill_switch import KillSwitch, argument_parser, note_takes, prepare
 from common.results import store as result_store
 from common.terminal import run
+from faults.kill_switch import KillSwitch, argument_parser, note_takes, prepare
 
 HUGE_PAGES = 1 << 30
 

@@ -3,7 +3,7 @@
 It also writes down each task that is handed to the handler (partition and offset), so that executions can be counted,
 and dies of a poisoned measurement, as a worker would whose model crashes.
 
-Run: python -m benchmarks.faults.fault_worker --kill-at before-commit --after 5 --delivery exactly-once
+Run: python -m faults.fault_worker --kill-at before-commit --after 5 --delivery exactly-once
 """
 
 import argparse
@@ -17,9 +17,9 @@ from typing import Any
 
 from confluent_kafka import Consumer, Message, Producer
 
-from benchmarks.faults.kill_switch import KillSwitch, prepare
 from common.iris_model import IrisModel
 from common.terminal import run
+from faults.kill_switch import KillSwitch, prepare
 
 POINTS = ("after-poll", "while-predicting", "after-produced", "after-delivered", "before-commit")
 POISON_CM = 66.6  # the sepal length that kills the worker which predicts it

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from benchmarks.faults import table
-from benchmarks.faults.broker_faults import java_hash
-from benchmarks.faults.catalogue import FAULTS
-from benchmarks.faults.fault_worker import EXECUTION
-from benchmarks.faults.kill_switch import KillSwitch
-from benchmarks.faults.outcome import Outcome, longest_gap
-from benchmarks.faults.trial import executions_again
 from common.settings import ROOT
+from faults import table
+from faults.broker_faults import java_hash
+from faults.catalogue import FAULTS
+from faults.fault_worker import EXECUTION
+from faults.kill_switch import KillSwitch
+from faults.outcome import Outcome, longest_gap
+from faults.trial import executions_again
 
 QUICK = [name for name, fault in FAULTS.items() if fault.quick]
 COMMAND_SECONDS = 900.0
@@ -23,7 +23,7 @@ COMMAND_SECONDS = 900.0
 
 def _figures(folder: Path, delivery: str) -> dict[str, Any]:
     path = folder / "faults.json"
-    command = [sys.executable, "-W", "error", "-m", "benchmarks.faults", "--quick", "--delivery", delivery]
+    command = [sys.executable, "-W", "error", "-m", "faults", "--quick", "--delivery", delivery]
     done = subprocess.run([*command, "--json", str(path)], cwd=ROOT, timeout=COMMAND_SECONDS, check=False)
     figures = {row["fault"]: row for row in json.loads(path.read_text(encoding="utf-8"))["faults"]}
     assert done.returncode == (1 if any(row["missed"] for row in figures.values()) else 0)

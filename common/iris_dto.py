@@ -108,7 +108,7 @@ def validate_object(values: Any) -> Measurement:
     try:
         return Measurement.model_validate(values)
     except ValidationError as error:
-        raise InvalidMeasurement(one_line(error)) from None
+        raise InvalidMeasurement(first_finding(error)) from None
 
 
 def validate_json(value: bytes | None) -> Measurement:
@@ -116,11 +116,11 @@ def validate_json(value: bytes | None) -> Measurement:
     try:
         return Measurement.model_validate_json(value or b"")
     except ValidationError as error:
-        raise InvalidMeasurement(one_line(error)) from None
+        raise InvalidMeasurement(first_finding(error)) from None
 
 
 def is_task(value: bytes | None) -> bool:
-    """Tell whether a message of `tasks` is a valid task of stage 5."""
+    """Return True if a message of `tasks` is a valid task of stage 5."""
     try:
         Task.model_validate_json(value or b"")
     except ValidationError:
@@ -134,7 +134,7 @@ def split_words(line: str) -> list[str]:
     return re.split(r"\s*,\s*|\s+", line) if line else []
 
 
-def one_line(error: ValidationError) -> str:
+def first_finding(error: ValidationError) -> str:
     """Return the first finding of a validation as one line: the field, the value and what was expected."""
     first = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in first["loc"])

@@ -20,10 +20,11 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 from starlette.datastructures import UploadFile
 
+from common.iris_codec import FastMeasurement, encode, to_fast
 from common.iris_dto import FEATURES, IrisType, Measurement
 
 from . import pages
-from .codec import Flower, encode, read_flower, to_flowers
+from .codec import read_measurement
 from .drift import measure_drift
 from .model_client import ModelClient
 from .preprocess import UNITS, ProcessRequest, parse_csv, read_process
@@ -76,20 +77,20 @@ class ExplainResponse(BaseModel):
 async def process(request: Request) -> Response:
     """Validate, pre-process and predict: one measurement, a list, or an uploaded CSV file; cm, mm or inches."""
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
-        flowers, forward = await read_upload(request)
+        measurements, forward = await read_upload(request)
     else:
-        flowers, forward = read_process(await request.body())
-    request.state.fields["measurements"] = len(flowers)
-    answer: dict[str, Any] = {"request_id": request.state.request_id, "status": "pre-processed", "data": flowers}
+        measurements, forward = read_process(await request.body())
+    request.state.fields["measurements"] = len(measurements)
+    answer: dict[str, Any] = {"request_id": request.state.request_id, "status": "pre-processed", "data": measurements}
     answer["predictions"] = []
     if forward:
         client: ModelClient = request.app.state.model_client
-        answer["predictions"] = await client.predictions(flowers, request.state.request_id)
+        answer["predictions"] = await client.predictions(measurements, request.state.request_id)
         answer["status"] = "predicted"
     return json_response(encode(answer))
 
 
-async def read_upload(request: Request) -> tuple[list[Flower], bool]:
+async def read_upload(request: Request) -> tuple[list[FastMeasurement], bool]:
     """Return the measurements of an uploaded CSV file, in cm, and whether the model is to see them."""
     try:
         async with request.form(max_files=1, max_fields=10) as form:
@@ -102,21 +103,21 @@ async def read_upload(request: Request) -> tuple[list[Flower], bool]:
     if forward not in ("true", "false"):
         raise wrong_input("forward_to_model: expected true or false.", field="forward_to_model")
     measurements = await run_sync(parse_csv, content, str(unit))  # a thread: it may take a while
-    return to_flowers(measurements), forward == "true"
+    return list(map(to_fast, measurements)), forward == "true"
 
 
 async def classify(request: Request) -> Response:
     """Predict the iris type of a measurement in cm, as stage 3's plain server does."""
-    flower = read_flower(await request.body())
-    (prediction,) = await request.app.state.model_client.predictions([flower], request.state.request_id)
+    measurement = read_measurement(await request.body())
+    (prediction,) = await request.app.state.model_client.predictions([measurement], request.state.request_id)
     return json_response(encode(prediction))
 
 
 async def explain(request: Request) -> Response:
     """Split the log-odds of the winner against the runner-up into the shares of the four features, exactly."""
-    flower = read_flower(await request.body())
-    answer = await request.app.state.model_client.explain(flower, request.state.request_id)
-    return json_response(encode({"request_id": request.state.request_id, "data": flower} | answer))
+    measurement = read_measurement(await request.body())
+    answer = await request.app.state.model_client.explain(measurement, request.state.request_id)
+    return json_response(encode({"request_id": request.state.request_id, "data": measurement} | answer))
 
 
 PROBLEMS = (413, 422, 500, 502, 503, 504)

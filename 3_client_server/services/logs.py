@@ -29,7 +29,7 @@ class TextFormatter(logging.Formatter):
             f"{_clock(int(record.created))}.{int(record.msecs):03}",
             record.levelname,
             self.service,
-            _one_line(record.getMessage()),
+            _printable(record.getMessage()),
         ]
         parts += [f"{name}={value}" for name, value in _fields(record).items()]
         lines = [" ".join(parts)]
@@ -65,7 +65,7 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
     return fields
 
 
-def _one_line(message: str) -> str:
+def _printable(message: str) -> str:
     return message if message.isprintable() else repr(message)[1:-1]  # nobody writes log lines of his own
 
 

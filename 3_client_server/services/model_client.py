@@ -20,9 +20,10 @@ import stamina
 from purgatory import AsyncCircuitBreakerFactory
 from purgatory.domain.model import OpenedState
 
+from common.iris_codec import FastIrisType, FastMeasurement, encode, json_decoder, to_fast, to_iris_type
 from common.iris_dto import IrisType, Measurement
 
-from .codec import Flower, PredictAnswer, Prediction, encode, to_flowers, to_iris_type
+from .codec import PredictAnswer
 from .connections import BadAnswer, Connections
 from .monitor import Monitor
 from .problems import Problem
@@ -38,7 +39,7 @@ Result = TypeVar("Result")
 class ExplainAnswer(msgspec.Struct):
     """What `POST /explain` of the model service answers."""
 
-    y: Prediction
+    y: FastIrisType
     winner: str
     runner_up: str
     log_odds: float
@@ -76,24 +77,24 @@ class ModelClient:
 
     async def predict(self, measurements: Sequence[Measurement], request_id: str) -> list[IrisType]:
         """Return the iris types of the measurements, in their order."""
-        return [to_iris_type(item) for item in await self.predictions(to_flowers(measurements), request_id)]
+        return [to_iris_type(one) for one in await self.predictions(list(map(to_fast, measurements)), request_id)]
 
-    async def predictions(self, flowers: Sequence[Flower], request_id: str) -> list[Prediction]:
-        """Return the predictions for the flowers, in their order."""
+    async def predictions(self, measurements: Sequence[FastMeasurement], request_id: str) -> list[FastIrisType]:
+        """Return the predictions for the measurements, in their order."""
 
-        def decode(content: bytes | bytearray) -> list[Prediction]:
+        def decode(content: bytes | bytearray) -> list[FastIrisType]:
             predictions = _decode_predict(content).predictions
-            if len(predictions) != len(flowers):
+            if len(predictions) != len(measurements):
                 raise ValueError("another number of predictions than of measurements")
             return predictions
 
-        self._monitor.saw(flower.row() for flower in flowers)
-        return await self._ask(b"/predict", encode({"input": flowers}), request_id, decode)
+        self._monitor.saw(measurement.row() for measurement in measurements)
+        return await self._ask(b"/predict", encode({"input": measurements}), request_id, decode)
 
-    async def explain(self, measurement: Measurement | Flower, request_id: str) -> dict[str, Any]:
+    async def explain(self, measurement: Measurement | FastMeasurement, request_id: str) -> dict[str, Any]:
         """Return y (the iris type), winner, runner_up, log_odds, intercept and contributions."""
         self._monitor.saw([measurement.row()])
-        body = encode(Flower(*measurement.row()))
+        body = encode(FastMeasurement(*measurement.row()))
         return msgspec.to_builtins(await self._ask(b"/explain", body, request_id, _decode_explain))
 
     async def ready(self) -> None:
@@ -173,8 +174,8 @@ async def _again(attempt: Callable[[], Awaitable[Result]], failure: Problem, end
     raise AssertionError("stamina ends with an answer or an error")
 
 
-_decode_predict = msgspec.json.Decoder(PredictAnswer).decode
-_decode_explain = msgspec.json.Decoder(ExplainAnswer).decode
+_decode_predict = json_decoder(PredictAnswer)
+_decode_explain = json_decoder(ExplainAnswer)
 
 
 def _breaker_open(seconds: float) -> Problem:

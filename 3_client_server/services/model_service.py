@@ -18,19 +18,11 @@ from fastapi import FastAPI, Request, Response
 from msgspec import Raw, structs
 from pydantic import BaseModel
 
+from common.iris_codec import FastIrisType, FastMeasurement, encode, predict_fast
 from common.iris_dto import IrisType, Measurement
 from common.iris_model import IrisModel, load_model
 
-from .codec import (
-    Flower,
-    PredictAnswer,
-    Prediction,
-    PredictRequest,
-    encode,
-    predict_flowers,
-    read_flower,
-    read_flowers,
-)
+from .codec import PredictAnswer, PredictRequest, read_measurement, read_measurements
 from .service import Health, add_prediction, json_body, json_response, make_app
 from .settings import ServiceSettings
 
@@ -75,25 +67,25 @@ class Explanation(BaseModel):
 
 async def predict(request: Request) -> Response:
     """Predict one measurement, or a list of them in one call of the model."""
-    flowers = read_flowers(await request.body())  # 3. validate
-    request.state.fields["measurements"] = len(flowers)
-    answer = PredictAnswer(await predictions(app.state.model, flowers), app.state.identity)  # 4. predict
+    measurements = read_measurements(await request.body())  # 3. validate
+    request.state.fields["measurements"] = len(measurements)
+    answer = PredictAnswer(await predictions(app.state.model, measurements), app.state.identity)  # 4. predict
     return json_response(encode(answer))
 
 
 async def explain(request: Request) -> Response:
     """Split the log-odds of the winner against the runner-up into the shares of the four features, exactly."""
-    flower = read_flower(await request.body())
-    (prediction,) = await predictions(app.state.model, [flower])
-    measurement = Measurement.model_validate(structs.asdict(flower))
-    return json_response(encode({"y": prediction} | asdict(app.state.model.explain(measurement))))
+    measurement = read_measurement(await request.body())
+    (prediction,) = await predictions(app.state.model, [measurement])
+    explanation = app.state.model.explain(Measurement.model_validate(structs.asdict(measurement)))
+    return json_response(encode({"y": prediction} | asdict(explanation)))
 
 
-async def predictions(model: IrisModel, flowers: Sequence[Flower]) -> list[Prediction]:
+async def predictions(model: IrisModel, measurements: Sequence[FastMeasurement]) -> list[FastIrisType]:
     """Predict here where it takes microseconds, less than a thread would cost; in a thread where it is slow."""
     if model.simulated_cpu_seconds:
-        return await run_sync(predict_flowers, model, flowers)
-    return predict_flowers(model, flowers)
+        return await run_sync(predict_fast, model, measurements)
+    return predict_fast(model, measurements)
 
 
 PROBLEMS = (413, 422, 500, 503)

@@ -5,9 +5,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from pydantic import BaseModel, Discriminator, Field, RootModel, StrictBool, Tag
 
+from common.iris_codec import NOT_FAST, FastMeasurement, json_decoder, to_fast
 from common.iris_dto import MAX_CM, Measurement
 
-from .codec import MAX_MEASUREMENTS, Flower, Many, check, one_or_many, to_flowers
+from .codec import MAX_MEASUREMENTS, Many, check, one_or_many
 from .csv_file import parse_csv
 from .units import UNITS, to_cm, to_measurement
 
@@ -17,7 +18,7 @@ __all__ = ["UNITS", "ProcessRequest", "parse_csv", "read_process", "to_cm"]
 class ProcessBody(msgspec.Struct, forbid_unknown_fields=True):
     """`ProcessRequest` in cm for msgspec, as `codec.PredictBody`."""
 
-    data: Flower | Annotated[list[Flower], msgspec.Meta(min_length=1, max_length=MAX_MEASUREMENTS)]
+    data: FastMeasurement | Annotated[list[FastMeasurement], msgspec.Meta(min_length=1, max_length=MAX_MEASUREMENTS)]
     unit: Literal["cm"] = "cm"
     forward_to_model: bool = True
 
@@ -88,10 +89,10 @@ class ProcessRequest(RootModel):
     ]
 
 
-decode_process = msgspec.json.Decoder(ProcessBody).decode
+decode_process = json_decoder(ProcessBody)
 
 
-def read_process(body: bytes) -> tuple[list[Flower], bool]:
+def read_process(body: bytes) -> tuple[list[FastMeasurement], bool]:
     """Return the measurements in the body of `POST /process`, in cm, and whether the model is to see them.
 
     Raises:
@@ -99,11 +100,11 @@ def read_process(body: bytes) -> tuple[list[Flower], bool]:
     """
     try:
         fast = decode_process(body)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except NOT_FAST:
         request = check(ProcessRequest, body).root
         items = request.data if isinstance(request.data, list) else [request.data]
         measurements = [
             item if isinstance(item, Measurement) else to_measurement(item.model_dump(), request.unit) for item in items
         ]
-        return to_flowers(measurements), request.forward_to_model
+        return list(map(to_fast, measurements)), request.forward_to_model
     return (fast.data if isinstance(fast.data, list) else [fast.data]), fast.forward_to_model

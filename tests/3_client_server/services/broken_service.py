@@ -11,4 +11,4 @@ def fail(*_: object) -> None:
     raise RuntimeError("the secret of the model")
 
 
-service.predict_flowers = fail
+service.predict_fast = fail

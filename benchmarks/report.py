@@ -21,7 +21,6 @@ README = Path(__file__).parent / "README.md"
 READMES = (
     README,
     README.parents[1] / "README.md",
-    README.parents[1] / "5_task_queue" / "README.md",
     README.parents[1] / "3_client_server" / "services" / "README.md",
 )
 TABLE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -72,7 +72,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the figures here")
     parser.add_argument("--logs", type=Path, metavar="FOLDER", help="keep what programs printed where a bar is missed")
     parser.add_argument(
-        "--render", action="store_true", help="write the table of the last figures into stage 5's README"
+        "--render", action="store_true", help="write the table of the last figures into stage 5's RELIABILITY.md"
     )
     args = parser.parse_args()
     if args.render:

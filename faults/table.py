@@ -1,4 +1,4 @@
-"""Outcomes as lines of a terminal, as JSON, and as a table in stage 5's README."""
+"""Outcomes as lines of a terminal, as JSON, and as a table in stage 5's RELIABILITY.md."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from common.settings import ROOT
 from faults.catalogue import FAULTS
 from faults.outcome import Outcome
 
-README = ROOT / "5_task_queue" / "README.md"
+README = ROOT / "5_task_queue" / "RELIABILITY.md"
 DATA = ROOT / "faults" / "results" / "faults.json"
 BEGIN, END = "<!-- faults:begin -->", "<!-- faults:end -->"
 NOT_GUARANTEED = [
@@ -70,7 +70,7 @@ def keep_logs(source: Path, target: Path) -> None:
 
 
 def render(data: Path = DATA, readme: Path = README) -> int:
-    """Write the table between the markers in the README of stage 5.
+    """Write the table between the markers in RELIABILITY.md of stage 5.
 
     Raises:
         ProgramError: there are no figures yet, or no markers.

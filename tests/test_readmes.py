@@ -1,4 +1,4 @@
-"""Every command of every README runs, and prints what the README shows."""
+"""Every command of every page runs, and prints what the page shows."""
 
 from pathlib import Path
 
@@ -8,15 +8,15 @@ pytest.importorskip("termios", reason="the READMEs' commands are run in Unix ter
 from tests.readme_runner import ReadmeError, copy_repository, repository_files, run_document
 
 ROOT = Path(__file__).resolve().parents[1]
-READMES = [name for name in repository_files(ROOT) if Path(name).name == "README.md"]
+PAGES = [name for name in repository_files(ROOT) if name.endswith(".md")]
 
 
-def test_the_root_readme_is_among_the_documents_that_are_run():
-    assert "README.md" in READMES
+def test_the_front_page_is_among_the_pages_that_are_run():
+    assert "README.md" in PAGES
 
 
-@pytest.mark.parametrize("name", READMES)
-def test_every_command_runs_and_prints_what_the_readme_shows(
+@pytest.mark.parametrize("name", PAGES)
+def test_every_command_runs_and_prints_what_the_page_shows(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     copy_repository(ROOT, tmp_path / "repository")

@@ -33,7 +33,7 @@ def list_results(limit: int) -> int:
     return 0
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, open_store: type[ResultStore] = ResultStore) -> int:
     """Take and store, until Ctrl-C or SIGTERM."""
     parser = ArgumentParser(__doc__, "kafka_bootstrap_servers", "database")
     parser.add_argument("--list", action="store_true", help="print what is stored and end")
@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     admin = connect()
     create_topics(admin)
     consumer = results_consumer(GROUP, connection)
-    with ResultStore(load_settings().database) as store:
+    with open_store(load_settings().database) as store:
         persister = Persister(admin, consumer, store, stop, sqlite3.OperationalError, str(store.path))
         persister.subscribe()
         print(f"Persister is ready, storing in {store.path}. Ctrl-C ends it.", flush=True)

@@ -110,14 +110,22 @@ class PostgresStore:
         db = self._connected()
         with db.transaction(), db.cursor() as cursor:
             for span in sorted(spans):  # in the same order everywhere: two persisters never wait for each other
-                values = {"topic": topic, "topic_id": topic_id, **span._asdict()}
-                if not cursor.execute(MOVE, values).rowcount:
-                    raise PositionMovedError(f"{topic}[{span.partition}] is no longer at {span.start}")
-            written = [(_text(row.task_id), row.iris_type, _text(row.species), row.value) for row in rows]
-            if not written:
-                return 0
-            cursor.executemany(INSERT, written)
-            return cursor.rowcount
+                self._move(cursor, topic, topic_id, span)
+            return self._insert(cursor, rows)
+
+    def _move(self, cursor: "psycopg.Cursor[Any]", topic: str, topic_id: str, span: Span) -> None:
+        """Write where a span ends; raises PositionMovedError if it does not start where the stored one ends."""
+        values = {"topic": topic, "topic_id": topic_id, **span._asdict()}
+        if not cursor.execute(MOVE, values).rowcount:
+            raise PositionMovedError(f"{topic}[{span.partition}] is no longer at {span.start}")
+
+    def _insert(self, cursor: "psycopg.Cursor[Any]", rows: Iterable[Row]) -> int:
+        """Write rows; return how many are new."""
+        values = [(_text(row.task_id), row.iris_type, _text(row.species), row.value) for row in rows]
+        if not values:
+            return 0
+        cursor.executemany(INSERT, values)
+        return cursor.rowcount
 
     def find(self, task_id: str) -> str | None:
         """Return the stored message of a task, or None."""
@@ -147,7 +155,7 @@ def _text(text: str | None) -> str | None:
     return text.replace("\0", "\\u0000") if text else text
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, open_store: type[PostgresStore] = PostgresStore) -> int:
     """Take and store, until Ctrl-C or SIGTERM."""
     parser = ArgumentParser(__doc__, "kafka_bootstrap_servers")
     parser.add_argument("--dsn", default="", help="the database (default: what PGHOST, PGDATABASE, PGPASSWORD ... say)")
@@ -157,7 +165,7 @@ def main(argv: list[str] | None = None) -> int:
     admin = connect()
     create_topics(admin)
     try:
-        store = PostgresStore(args.dsn)
+        store = open_store(args.dsn)
     except psycopg.Error as error:
         raise ProgramError(f"No PostgreSQL to store in: {str(error).splitlines()[0]}.") from None
     with store:

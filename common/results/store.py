@@ -115,23 +115,31 @@ class ResultStore:
         """
         self._db.execute("BEGIN IMMEDIATE")  # from here on no other program writes
         try:
-            stored = self.positions(topic, topic_id)
             for span in spans:
-                if stored.get(span.partition, span.start) != span.start:
-                    raise PositionMovedError(f"{topic}[{span.partition}] is at {stored[span.partition]}")
-                self._db.execute(
-                    "INSERT OR REPLACE INTO positions (topic, partition, topic_id, next_offset) VALUES (?, ?, ?, ?)",
-                    (topic, span.partition, topic_id, span.end),
-                )
-            before = self._db.total_changes
-            self._db.executemany(INSERT, rows)
-            written = self._db.total_changes - before
+                self._move(topic, topic_id, span)
+            written = self._insert(rows)
             self._db.execute("COMMIT")
             return written
         except BaseException:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
+
+    def _move(self, topic: str, topic_id: str, span: Span) -> None:
+        """Write where a span ends; raises PositionMovedError if it does not start where the stored one ends."""
+        stored = self.positions(topic, topic_id).get(span.partition, span.start)
+        if stored != span.start:
+            raise PositionMovedError(f"{topic}[{span.partition}] is at {stored}")
+        self._db.execute(
+            "INSERT OR REPLACE INTO positions (topic, partition, topic_id, next_offset) VALUES (?, ?, ?, ?)",
+            (topic, span.partition, topic_id, span.end),
+        )
+
+    def _insert(self, rows: Iterable[Row]) -> int:
+        """Write rows; return how many are new."""
+        before = self._db.total_changes
+        self._db.executemany(INSERT, rows)
+        return self._db.total_changes - before
 
     def find(self, task_id: str) -> str | None:
         """Return the stored message of a task, or None."""

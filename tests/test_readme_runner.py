@@ -11,7 +11,9 @@ import pytest
 
 pytest.importorskip("termios", reason="the READMEs' commands are run in Unix terminals")
 from tests import readme_runner
-from tests.readme_runner import ReadmeError, copy_repository, run_document, shows
+from tests.readme_blocks import ReadmeError, shows
+from tests.readme_runner import run_document
+from tests.repository_copy import copy_repository
 
 Readme = Callable[..., list[str]]
 

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("termios", reason="the READMEs' commands are run in Unix terminals")
-from tests.readme_runner import ReadmeError, copy_repository, repository_files, run_document
+from tests.readme_blocks import ReadmeError
+from tests.readme_runner import run_document
+from tests.repository_copy import copy_repository, repository_files
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [name for name in repository_files(ROOT) if name.endswith(".md")]

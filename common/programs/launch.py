@@ -2,8 +2,7 @@
 
 PARENT is a process id: on Linux the kernel kills the program when the thread that started it ends, so that it never
 outlives its parent, not even one that was killed. 0: it may outlive it.
-TERMINAL is 1 where its output is a terminal: keys such as Ctrl-C are signals only on the terminal that a program
-controls. Otherwise 0.
+TERMINAL is 1 if it is typed at: keys such as Ctrl-C are signals only on the terminal that a program controls.
 """
 
 import ctypes
@@ -21,7 +20,7 @@ def main() -> int:
         import fcntl
         import termios
 
-        fcntl.ioctl(1, termios.TIOCSCTTY, 0)
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     if parent:
         if sys.platform == "linux":
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -74,8 +74,9 @@ class Program:
         words = shlex.split(command) if isinstance(command, str) else [str(word) for word in command]
         self.name = name or " ".join(words[2:] if words[1:2] == ["-m"] else words)
         words[0] = sys.executable if words[0] == "python" else words[0]
-        if terminal or dies_with_us:
-            words = [sys.executable, "-IS", LAUNCH, str(os.getpid() * dies_with_us), str(int(terminal)), *words]
+        keys = terminal and "stdin" not in options  # it can be typed at
+        if keys or dies_with_us:
+            words = [sys.executable, "-IS", LAUNCH, str(os.getpid() * dies_with_us), str(int(keys)), *words]
         pipe = subprocess.PIPE
         ends: dict[str, Any] = {"cwd": ROOT, "start_new_session": True, "stdin": pipe, "stdout": pipe, "stderr": pipe}
         self._news = Condition()
@@ -121,6 +122,10 @@ class Program:
         """When each line of `output` came, seconds on the monotonic clock (of pipes and terminals)."""
         return self._pipes[0].times
 
+    def may_print(self) -> bool:
+        """Return whether it, or what it has started, may still print something."""
+        return any(stream.is_open() for stream in self._streams)
+
     def wait_for(self, pattern: str | re.Pattern[str], seconds: float | None = None) -> re.Match[str]:
         """Return the next match in what it prints: a plain text, or a compiled pattern. Prompts count, too.
 
@@ -142,7 +147,7 @@ class Program:
         deadline = time.monotonic() + seconds
         with self._news:
             while True:
-                ended = not any(stream.is_open() for stream in self._streams)  # first: what came last is then here
+                ended = not self.may_print()  # asked first: what came last is then here
                 for stream in self._streams:
                     if (found := find(stream)) is not None:
                         return found
@@ -273,7 +278,7 @@ class Program:
         end_all([self], seconds)
         return self.process.returncode
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Let it go on after us; what it prints must go to a log."""
         self.process.returncode = 0  # Python complains about a running process that is forgotten
 
@@ -300,7 +305,9 @@ def end_all(programs: Iterable[Program], seconds: float = END_SECONDS) -> None:
         program.kill()
 
 
-def until(condition: Callable[[], T], seconds: float = 60.0, what: str = "", programs: Iterable[Program] = ()) -> T:
+def until(
+    condition: Callable[[], T | None], seconds: float = 60.0, what: str = "", programs: Iterable[Program] = ()
+) -> T:
     """Return the condition's first true value.
 
     Raises:

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from common.embedded_kafka import EmbeddedKafka, free_ports
-from tests.readme_runner import copy_repository
+from tests.repository_copy import copy_repository
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_SECONDS = 150.0

@@ -5,7 +5,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,24 +16,14 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
+from common.programs import free_ports
 from common.settings import ROOT
-from tests.helpers import CTRL_C, STOP_SECONDS, TRACEBACK, WAIT_SECONDS, Program, X, running, until
+from tests.helpers import CTRL_C, STOP_SECONDS, TRACEBACK, WAIT_SECONDS, Program, X, until
 
 run_services = importlib.import_module("3_client_server.services.run_services")
 FOLDER = ROOT / "3_client_server" / "services"
 COMPOSE = FOLDER / "docker-compose.yml"
 MODULE = "3_client_server.services.run_services"
-
-
-def free_ports(count: int) -> list[int]:
-    held = [socket.socket() for _ in range(count)]
-    try:
-        for one in held:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in held]
-    finally:
-        for one in held:
-            one.close()
 
 
 class Pair(Program):
@@ -71,7 +60,7 @@ def test_ctrl_c_ends_everything_within_three_seconds_with_requests_in_flight(env
     for thread in threads:
         thread.join(WAIT_SECONDS)
     assert len(statuses) == 3 and 200 not in statuses
-    assert not running(pair.pid)
+    assert not pair.survivors()
     assert not pair.leave()
 
 
@@ -81,7 +70,7 @@ def test_a_service_that_dies_takes_the_other_with_it_and_the_command_says_so(env
     model.kill()
     assert pair.wait() == 1
     assert "The model service has ended with exit code -9." in pair.output
-    assert not running(pair.pid)
+    assert not pair.survivors()
     assert not pair.leave()
 
 

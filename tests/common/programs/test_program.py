@@ -214,9 +214,9 @@ def test_a_program_that_dies_with_us_does_even_if_we_are_killed():
         until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, seconds=5)
 
 
-def test_a_program_that_is_left_goes_on_after_us(tmp_path: Path):
+def test_a_program_that_is_released_goes_on_after_us(tmp_path: Path):
     log = tmp_path / "log"
-    start = f"Program('sleep 60', log=__import__('pathlib').Path({str(log)!r})); p.leave()"
+    start = f"Program('sleep 60', log=__import__('pathlib').Path({str(log)!r})); p.release()"
     with Program(parent_of(start), input="\n") as parent:
         child = psutil.Process(int(parent.wait_for_line(re.compile(r"^\d+$"))))
         assert parent.wait() == 0

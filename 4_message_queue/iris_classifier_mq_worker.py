@@ -9,14 +9,13 @@ Run: python -m 4_message_queue.iris_classifier_mq_worker
 """
 
 import sys
-from dataclasses import dataclass, field
 
 from confluent_kafka import Consumer, KafkaException, Message, Producer
 
 from common.iris_dto import InvalidMeasurement, Result, is_task, validate_json
 from common.iris_model import IrisModel, load_model, predict
 from common.kafka.connection import Connection, connect, consumer_config, producer_config, run_with_kafka
-from common.kafka.delivery import Headers, dead_letter_headers, raise_undelivered, wait_until_delivered
+from common.kafka.delivery import Reply, dead_letter_headers, raise_undelivered, wait_until_delivered
 from common.kafka.stopping import Stop
 from common.kafka.topics import DEAD_LETTER, RESULTS, TASKS, create_topics, partition_count
 from common.terminal import ArgumentParser
@@ -25,27 +24,16 @@ GROUP = "iris-mq-workers"
 POLL_SECONDS = 0.5
 
 
-@dataclass
-class Reply:
-    """A message to produce."""
-
-    topic: str
-    value: bytes | None
-    key: bytes | None = None
-    headers: Headers = field(default_factory=list)
-
-
 def handle(messages: list[Message], model: IrisModel) -> list[Reply]:
-    """Return the replies to raw messages: a result each, or a dead letter for what is no measurement."""
+    """Return the replies to raw messages: a result each, or a dead letter for an invalid message."""
     replies = []
     for message in messages:
         try:
             measurement = validate_json(message.value())  # 3. validate
         except InvalidMeasurement as error:
-            if is_task(message.value()):
-                continue  # a task of stage 5 on a shared broker: its own workers answer it
-            headers = dead_letter_headers(message, str(error))
-            replies.append(Reply(DEAD_LETTER, message.value(), message.key(), headers))
+            if not is_task(message.value()):  # a task of stage 5 on a shared broker: its own workers answer it
+                headers = dead_letter_headers(message, str(error))
+                replies.append(Reply(DEAD_LETTER, message.value(), message.key(), headers))
             continue
         iris_type = predict(model, measurement)  # 4. predict
         replies.append(Reply(RESULTS, Result(X=measurement, y=iris_type).to_json()))
@@ -73,10 +61,8 @@ def main(argv: list[str] | None = None) -> int:
                 continue
             replies = handle([message], model)
             for reply in replies:
-                producer.produce(
-                    reply.topic, reply.value, reply.key, headers=reply.headers, on_delivery=raise_undelivered
-                )
-            if not wait_until_delivered(stop, producer):
+                producer.produce(**reply._asdict(), on_delivery=raise_undelivered)
+            if not wait_until_delivered(stop, producer):  # 5. show: the result is in the topic
                 break  # not delivered, so not committed: the next worker does it again
             try:
                 consumer.commit(message=message, asynchronous=False)  # only now: nothing can be lost any more

@@ -21,7 +21,7 @@ from common.kafka.connection import ANSWER_SECONDS, connect, run_with_kafka
 from common.kafka.topics import TASKS, partition_count
 from common.terminal import ArgumentParser
 
-from .iris_classifier_task_queue_worker import GROUP
+from .worker.task_queue import GROUP
 
 LOOK_SECONDS = 0.5  # from one look to the next
 

@@ -13,7 +13,7 @@ import common.kafka.connection as kafka_clients
 from common.terminal import run
 
 WORKER = "5_task_queue.iris_classifier_task_queue_worker"
-DELIVERY = "5_task_queue.worker.delivery"
+DELIVERY = "5_task_queue.worker.at_least_once"
 REPLIES = "5_task_queue.worker.replies"
 ANSWER = (
     b'{"task_id":"%s","X":{"sepal_length":5.1,"sepal_width":3.5,"petal_length":1.4,"petal_width":0.2},"y":{"iris_type":0,'

@@ -12,6 +12,7 @@ import os
 import signal
 import struct
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +28,25 @@ EXECUTION = struct.Struct("<iq")  # partition and offset of a task that was hand
 
 
 def patch(switch: KillSwitch, executions: Path, slots: Path) -> Any:
-    """Import the worker and put the switch where its work passes; return the module."""
+    """Import the worker and put the switch where its work passes; return its main()."""
     worker: Any = importlib.import_module("5_task_queue.iris_classifier_task_queue_worker")
-    delivery: Any = importlib.import_module("5_task_queue.worker.delivery")
-    intake: Any = importlib.import_module("5_task_queue.worker.intake")
+    at_least_once: Any = importlib.import_module("5_task_queue.worker.at_least_once")
+    exactly_once: Any = importlib.import_module("5_task_queue.worker.exactly_once")
+    task_queue: Any = importlib.import_module("5_task_queue.worker.task_queue")
     slot: Any = importlib.import_module("5_task_queue.worker.slot")
     log = os.open(executions, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    take, handle, produce, deliver = intake.Intake.take, worker.handle, delivery.produce, delivery.wait_until_delivered
+    handle, produce, deliver = worker.handle, at_least_once.produce, at_least_once.wait_until_delivered
     predict_proba = IrisModel.predict_proba
 
-    def noted_take(self: Any, *arguments: Any, **named: Any) -> list[Message]:
-        messages = take(self, *arguments, **named)
-        if messages:
-            switch.passage("after-poll")
-        return messages
+    class Queue(task_queue.TaskQueue):
+        def take(self) -> Any:
+            batch = super().take()
+            if batch.messages:
+                switch.passage("after-poll")
+            return batch
+
+        def make_consumer(self, config: Any) -> Consumer:
+            return NotedConsumer(config)
 
     def noted_handle(messages: list[Message], model: IrisModel) -> Any:
         os.write(log, b"".join(EXECUTION.pack(m.partition(), m.offset()) for m in messages))
@@ -77,15 +83,15 @@ def patch(switch: KillSwitch, executions: Path, slots: Path) -> Any:
 
     class NotedConsumer(Consumer):
         def commit(self, *arguments: Any, **named: Any) -> Any:
-            if sys._getframe(1).f_globals["__name__"].endswith("delivery"):  # not the intake's marks
+            if sys._getframe(1).f_globals["__name__"].endswith("at_least_once"):  # not the intake's marks
                 switch.passage("before-commit")
             return super().commit(*arguments, **named)
 
-    intake.Intake.take, IrisModel.predict_proba = noted_take, noted_predict
-    worker.handle, worker.Consumer = noted_handle, NotedConsumer
-    delivery.produce, delivery.wait_until_delivered, delivery.Producer = noted_produce, noted_deliver, NotedProducer
+    IrisModel.predict_proba, worker.handle = noted_predict, noted_handle
+    at_least_once.produce, at_least_once.wait_until_delivered = noted_produce, noted_deliver
+    exactly_once.produce, exactly_once.Producer = noted_produce, NotedProducer
     slot.RUN_DIR = slots  # slots of a Kafka of its own
-    return worker
+    return partial(worker.main, queue=Queue)
 
 
 def main() -> int:
@@ -99,7 +105,7 @@ def main() -> int:
     parser.add_argument("--slots", type=Path, default=Path(".run"), help="folder for the locks of the worker slots")
     args, rest = parser.parse_known_args()
     switch = KillSwitch(args.kill_at, args.after, signal.Signals[args.signal])
-    return patch(switch, args.executions, args.slots).main(rest)
+    return patch(switch, args.executions, args.slots)(rest)
 
 
 if __name__ == "__main__":

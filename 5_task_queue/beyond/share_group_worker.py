@@ -36,9 +36,9 @@ from common.terminal import ArgumentParser
 
 from ..iris_classifier_task_queue_worker import handle
 from ..worker.codec import task_id_of
-from ..worker.delivery import produce
-from ..worker.protection import HandBack, TimeLimit, TooSlow
+from ..worker.delivery import TakeAgainError, produce
 from ..worker.replies import Replies
+from ..worker.time_limit import TimeLimit, TooSlowError
 
 GROUP = "iris-share-workers"
 POLL_SECONDS = 0.5
@@ -75,7 +75,7 @@ def answer(message: Message, model: IrisModel) -> tuple[Replies, AcknowledgeType
     if (message.delivery_count() or 1) >= MAX_DELIVERIES:
         replies, tries = Replies(), MAX_DELIVERIES - 1
         text = f"It was handed out {tries} times, and no worker has finished it."
-        replies.bury(message, task_id_of(message), "never-finished", text, tries)
+        replies.refuse(message, task_id_of(message), "never-finished", text, tries)
     else:
         replies = handle([message], model)
     return replies, AcknowledgeType.REJECT if replies.dead_letters else AcknowledgeType.ACCEPT
@@ -87,7 +87,7 @@ def work(messages: list[Message], model: IrisModel, producer: Producer, stop: St
     What is not done when WORK_SECONDS are over, or the program is to end, is released for others.
     """
     answers = []
-    with suppress(TooSlow, HandBack), TimeLimit(WORK_SECONDS, stop):
+    with suppress(TooSlowError, TakeAgainError), TimeLimit(WORK_SECONDS, stop):
         for message in messages:
             if stop.requested:
                 break

@@ -102,9 +102,9 @@ def decode(messages: list[Message]) -> tuple[list[FastTask], Replies]:
         try:
             tasks.append(decode_one(message.value()))
         except OfStage4:
-            replies.skipped += 1
+            replies.skipped.append(message)
         except Refused as refused:
-            replies.bury(message, task_id_of(message), "invalid", str(refused))
+            replies.refuse(message, task_id_of(message), "invalid", str(refused))
     return tasks, replies
 
 

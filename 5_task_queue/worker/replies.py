@@ -22,15 +22,15 @@ class Replies:
 
     results: list[tuple[str, bytes]] = field(default_factory=list)  # (task id, message)
     dead_letters: list[DeadLetter] = field(default_factory=list)
-    skipped: int = 0  # valid messages of stage 4, which its own worker answers
+    skipped: list[Message] = field(default_factory=list)  # valid messages of stage 4, which its own worker answers
 
     def error(self, task_id: str | None, code: str, text: str) -> None:
-        """Answer a task with an error, where it is known who waits for it."""
+        """Answer a task with an error, if it is known who waits for it."""
         if task_id:
             value = Result(task_id=task_id, error=TaskError(code=code, message=text)).to_json()
             self.results.append((task_id, value))
 
-    def bury(self, message: Message, task_id: str | None, code: str, text: str, attempts: int = 1) -> None:
+    def refuse(self, message: Message, task_id: str | None, code: str, text: str, attempts: int = 1) -> None:
         """Answer with an error, and keep the message as a dead letter."""
         self.error(task_id, code, text)
         self.dead_letters.append(DeadLetter(message, text, attempts))

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Iterable
 
 from confluent_kafka import Message
 
@@ -21,19 +22,20 @@ class Tally:
         """Say which partitions the worker holds."""
         print(f"worker {self._worker} holds partitions {', '.join(map(str, partitions)) or 'none'}", flush=True)
 
-    def count(self, messages: list[Message]) -> None:
-        """Count tasks that are done."""
+    def count(self, messages: list[Message], skipped: Iterable[Message] = ()) -> None:
+        """Count tasks that are done; messages that were skipped are none of them."""
         self._new.update(map(Message.partition, messages))  # pyright: ignore[reportArgumentType, reportCallIssue]
+        self._new.subtract(map(Message.partition, skipped))  # pyright: ignore[reportArgumentType, reportCallIssue]
         self.show_in_time()
 
     def show_in_time(self) -> None:
-        """Print what has been done, where the last time is long enough ago."""
+        """Print what has been done, if the last time is long enough ago."""
         if time.monotonic() - self._printed > EVERY_SECONDS:
             self.show()
 
     def show(self) -> None:
         """Print what has been done since the last time."""
-        if self._new:
+        if self._new.total():
             self.total += self._new
             print(f"worker {self._worker} did {_per_partition(self._new)}; {self.total.total()} in all", flush=True)
             self._new.clear()
@@ -41,4 +43,4 @@ class Tally:
 
 
 def _per_partition(counts: Counter[int]) -> str:
-    return ", ".join(f"{count} of partition {number}" for number, count in sorted(counts.items()))
+    return ", ".join(f"{count} of partition {number}" for number, count in sorted(counts.items()) if count)

@@ -1,6 +1,7 @@
 """What both workers do with replies: wait until they are delivered, and describe dead letters."""
 
 import time
+from typing import NamedTuple
 
 from confluent_kafka import KafkaError, Message, Producer
 
@@ -9,6 +10,15 @@ from common.errors import ProgramError
 from .stopping import GRACE_SECONDS, Stop
 
 Headers = list[tuple[str, str | bytes | None]]
+
+
+class Reply(NamedTuple):
+    """A message to produce."""
+
+    topic: str
+    value: bytes | None
+    key: bytes | None = None
+    headers: Headers | None = None
 
 
 def dead_letter_headers(message: Message, reason: str, attempts: int = 1) -> Headers:

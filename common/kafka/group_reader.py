@@ -32,16 +32,15 @@ class GroupReader:
         """Return the numbers of the partitions held."""
         return sorted(self.next)
 
-    def assigned(self, partitions: list[TopicPartition]) -> None:
-        """Take over partitions, each where `positions` says."""
+    def assigned(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        """Take over partitions; return where each begins, as far as `positions` says."""
         self._rebalances += 1
         start = self._positions([one.partition for one in partitions])
         self._consumer.incremental_assign(start or partitions)
-        if start:
-            self._note(start)
-        else:  # nobody could say: the partitions are ours, but nothing is read from them before somebody can
-            self.next.update({one.partition: one.offset for one in partitions})
+        self.next.update({one.partition: one.offset for one in start or partitions})
+        if not start:  # the partitions are ours, but nothing is taken from them before somebody can say
             self.rewind()
+        return start
 
     def revoked(self, partitions: list[TopicPartition]) -> None:
         """Give partitions back."""
@@ -58,13 +57,30 @@ class GroupReader:
         """Go back to where `positions` says, in every partition, before anything else is taken."""
         self.behind = True
 
+    def in_place(self) -> bool:
+        """Go back if that is due; return whether messages can be taken."""
+        if not self.behind:
+            return True
+        start = self._positions(self.partitions) if self.next else []
+        if len(start) < len(self.next):
+            return False  # nobody can say: what Kafka would give next is behind a gap
+        try:  # a mere seek is refused where the library has stopped reading after an error
+            self._consumer.incremental_unassign(start)
+            self._consumer.incremental_assign(start)
+        except KafkaException:  # a partition is just coming or leaving: once more
+            self._consumer.poll(0.05)
+            return False
+        self.next.update({one.partition: one.offset for one in start})
+        self.behind = False
+        return True
+
     def take(self, most: int, seconds: float) -> list[Message]:
         """Return up to `most` messages that are there already, or wait for one, at most this long.
 
         A lone message is not held back for the sake of a batch: `poll` returns it as soon as it comes, and `consume`
         with a timeout of 0 adds what is there already.
         """
-        if self.behind and not self._go_back():
+        if not self.in_place():
             return []
         rebalances = self._rebalances
         first = self._consumer.poll(seconds)
@@ -75,35 +91,17 @@ class GroupReader:
         if self.behind:
             return []
         if self._rebalances != rebalances:  # some may be another member's by now
-            self._put_back(messages)
+            self.put_back(messages)
             return []
         return [message for message in messages if not message.error() and self._is_new(*place(message))]
 
     def _is_new(self, number: int, offset: int) -> bool:
         return number in self.next and offset >= self.next[number]
 
-    def _put_back(self, messages: Iterable[Message]) -> None:
+    def put_back(self, messages: Iterable[Message]) -> None:
         """Have these messages come again, as far as their partitions are still held."""
         try:
             for number in {place(message)[0] for message in messages} & self.next.keys():
                 self._consumer.seek(TopicPartition(self._topic, number, self.next[number]))
         except KafkaException:
             self.rewind()
-
-    def _go_back(self) -> bool:
-        """Begin every partition anew. A mere seek is refused where the library has stopped reading after an error."""
-        start = self._positions(self.partitions) if self.next else []
-        if len(start) < len(self.next):
-            return False  # nobody can say: what Kafka would give next is behind a gap
-        try:
-            self._consumer.incremental_unassign(start)
-            self._consumer.incremental_assign(start)
-        except KafkaException:  # a partition is just coming or leaving: once more
-            self._consumer.poll(0.05)
-            return False
-        self._note(start)
-        self.behind = False
-        return True
-
-    def _note(self, start: list[TopicPartition]) -> None:
-        self.next.update({one.partition: one.offset for one in start})

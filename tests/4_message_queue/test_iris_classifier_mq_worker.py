@@ -51,7 +51,7 @@ def message(value: bytes | None, offset: int = 7) -> Message:
 
 def test_a_measurement_becomes_a_result(handle, model: IrisModel):
     (reply,) = handle([message(json.dumps(X | {"colour": "blue"}).encode())])
-    assert (reply.topic, reply.headers) == (RESULTS, [])
+    assert (reply.topic, reply.headers) == (RESULTS, None)
     assert json.loads(reply.value) == {"X": X, "y": predict(model, validate(LINE.split())).model_dump()}
 
 

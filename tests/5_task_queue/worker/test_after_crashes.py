@@ -4,6 +4,7 @@ import importlib
 import json
 from collections.abc import Sequence
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,10 @@ from common.kafka.topics import DEAD_LETTER, RESULTS, TASKS
 from tests.helpers import until
 
 WORKER: Any = importlib.import_module("5_task_queue.iris_classifier_task_queue_worker")
-delivery: Any = importlib.import_module("5_task_queue.worker.delivery")
+at_least_once: Any = importlib.import_module("5_task_queue.worker.at_least_once")
+exactly_once: Any = importlib.import_module("5_task_queue.worker.exactly_once")
 intake: Any = importlib.import_module("5_task_queue.worker.intake")
+task_queue: Any = importlib.import_module("5_task_queue.worker.task_queue")
 DELIVERIES = ["at-least-once", "exactly-once"]
 POISON_CM = 66.6
 TASKS_SENT = 700  # in partition 0
@@ -170,18 +173,23 @@ def work(monkeypatch: pytest.MonkeyPatch, model: IrisModel):
 
     monkeypatch.setattr(IrisModel, "predict_proba", deadly)
     monkeypatch.setattr(WORKER, "load_model", lambda: model)
-    monkeypatch.setattr(WORKER, "connect", lambda: None)
-    monkeypatch.setattr(WORKER, "create_topics", lambda admin: None)
-    monkeypatch.setattr(WORKER, "take_slot", lambda slot: (0, None))
-    monkeypatch.setattr(delivery, "PATIENCE_SECONDS", 3600.0)  # as if nothing ever took time
+    monkeypatch.setattr(task_queue, "connect", lambda: None)
+    monkeypatch.setattr(task_queue, "create_topics", lambda admin: None)
+    monkeypatch.setattr(task_queue, "take_slot", lambda slot: (0, SimpleNamespace(release=lambda: None)))
+    monkeypatch.setattr(at_least_once, "PATIENCE_SECONDS", 3600.0)  # as if nothing ever took time
 
     def run(broker: Broker, how: str, consumer: type[Consumer] = Consumer) -> None:
         broker.stop = StandInStop()
-        monkeypatch.setattr(WORKER, "Consumer", partial(consumer, broker))
-        monkeypatch.setattr(WORKER, "Stop", lambda: broker.stop)
-        monkeypatch.setattr(delivery, "Producer", partial(Producer, broker))
+
+        class Queue(task_queue.TaskQueue):
+            def make_consumer(self, config: object) -> Any:
+                return consumer(broker, config)
+
+        monkeypatch.setattr(task_queue, "Stop", lambda: broker.stop)
+        for module in (at_least_once, exactly_once):
+            monkeypatch.setattr(module, "Producer", partial(Producer, broker))
         monkeypatch.setattr(intake, "edges", lambda admin, topic, numbers: {0: (0, len(broker.tasks)), 1: (0, 0)})
-        assert WORKER.main(["--delivery", how]) == 0
+        assert WORKER.main(["--delivery", how], queue=Queue) == 0
 
     return run
 

@@ -1,4 +1,4 @@
-"""What a worker takes after a crash, without Kafka: committed offsets and their metadata are all that matters."""
+"""What a worker takes after a crash, with a stand-in for the consumer: which partitions, which marks it leaves."""
 
 import importlib
 from typing import Any
@@ -9,8 +9,10 @@ from confluent_kafka import OFFSET_INVALID, Consumer, TopicPartition
 from common.kafka.stopping import Stop
 from common.kafka.topics import TASKS
 
-delivery: Any = importlib.import_module("5_task_queue.worker.delivery")
+at_least_once: Any = importlib.import_module("5_task_queue.worker.at_least_once")
+batch_size: Any = importlib.import_module("5_task_queue.worker.batch_size")
 intake: Any = importlib.import_module("5_task_queue.worker.intake")
+suspects: Any = importlib.import_module("5_task_queue.worker.suspects")
 WAITING = 10_000  # tasks in each partition
 
 
@@ -29,6 +31,8 @@ class Committed:
 
     def incremental_assign(self, partitions: list[TopicPartition]) -> None:
         self.paused.clear()
+
+    def incremental_unassign(self, partitions: list[TopicPartition]) -> None: ...
 
     def pause(self, partitions: list[TopicPartition]) -> None:
         self.paused |= {place.partition for place in partitions}
@@ -49,50 +53,65 @@ def group(monkeypatch: pytest.MonkeyPatch) -> Committed:
 def worker(group: Committed) -> Any:
     """Return the intake of a new worker that has just been given both partitions and is about to take from them."""
     consumer: Any = group
-    new = intake.Intake(consumer, None, 1000, Stop(signals=()))
+    new = intake.Intake(consumer, None, Stop(signals=()), 1000)
     new.assigned([TopicPartition(TASKS, number) for number in (0, 1)])
-    new.take(0)
+    new.take_batch(0)
     return new
 
 
-def test_only_the_partition_that_has_its_turn_is_charged_with_a_crash(group: Committed):
-    first = worker(group)  # dies with many tasks of both in hand, as do all that follow
-    assert not first.suspicions
+def mark(group: Committed, number: int) -> Any:
+    return suspects.Mark.from_json(group.places[number].metadata)
+
+
+def test_after_a_crash_one_partition_is_tested_and_the_others_wait(group: Committed):
+    first = worker(group)  # dies, as do those that follow
+    assert not first.suspects and not group.paused
     sizes = []
-    for _ in range(6):
+    for _ in range(3):
         after = worker(group)
-        turn, other = after.suspicions[0], after.suspicions[1]
-        sizes.append((turn.size, other.size, turn.attempts, other.attempts))
-        assert group.paused == {1}
-    many = sizes[0][0]
-    assert [turn for turn, *_ in sizes] == [many, 1, 1, 1, 1, 1]  # ever fewer, then one, again and again
-    assert {other for _, other, *_ in sizes} == {many}  # as it was: nothing of it was in hand
-    assert [charged for *_, charged, _ in sizes] == [1, 1, 2, 3, 4, 5]
-    assert {charged for *_, charged in sizes} == {1}
+        assert (after.suspects.tested, group.paused) == (0, {1})
+        assert (mark(group, 0).waiting, mark(group, 1).waiting > 0) == (0, True)
+        sizes.append(after.suspects.size)
+    assert sizes[0] > 1 and sizes[1:] == [1, 1]
 
 
-def test_the_other_partition_has_its_turn_after_the_first(group: Committed):
+def test_the_other_partition_is_tested_when_the_first_has_been_quiet(group: Committed, monkeypatch: pytest.MonkeyPatch):
     worker(group)
     second = worker(group)
-    waiting = second.suspicions[1]
-    second._clear(0)
-    assert (list(second.suspicions), group.paused) == ([1], {0})
-    before = intake.Mark.from_json(group.places[1].metadata)
-    second.take(0)
-    after = intake.Mark.from_json(group.places[1].metadata)
-    assert (before.waiting, after.waiting) == (waiting.until, 0)
-    assert worker(group).suspicions[1].size == max(1, waiting.size // intake.FEWER)  # from now on it is charged
+    waiting = mark(group, 1).waiting
+    monkeypatch.setattr(intake, "QUIET_SECONDS", -1.0)
+    second.take_batch(0)
+    assert (second.suspects.tested, group.paused) == (1, {0})
+    assert mark(group, 1).waiting == waiting > 0
+    monkeypatch.setattr(intake, "QUIET_SECONDS", 3600.0)
+    second.take_batch(0)
+    assert mark(group, 1).waiting == 0
 
 
 @pytest.mark.parametrize("max_batch", [1, 7, 1000])
 def test_a_mark_covers_all_that_can_be_in_hand(group: Committed, max_batch: int):
-    new = intake.Intake(group, None, max_batch, Stop(signals=()))
+    new = intake.Intake(group, None, Stop(signals=()), max_batch)
     new.assigned([TopicPartition(TASKS, 0)])
-    new.seconds_per_task = 1e-9
-    next_batch = new._limit()
-    one_after_it = min(max_batch, intake.GROWTH * next_batch)
-    in_hand = intake.Mark.from_json(group.places[0].metadata).in_hand
-    assert in_hand >= (delivery.FEW - 1) + next_batch + one_after_it  # few wait for their commit
+    new.size.worked(1, 1e-9)
+    next_batch = new.size.next
+    one_after_it = min(max_batch, batch_size.GROWTH * next_batch)
+    assert mark(group, 0).in_hand >= (at_least_once.FEW - 1) + next_batch + one_after_it  # few wait for their commit
+
+
+def test_partitions_that_leave_in_order_leave_no_mark_and_others_keep_it(group: Committed):
+    one = worker(group)
+    one.revoked([TopicPartition(TASKS, 0)])
+    one.rewind()  # what is in hand was not committed
+    one.revoked([TopicPartition(TASKS, 1)])
+    assert (mark(group, 0), mark(group, 1) is None) == (None, False)
+    assert not worker(group).suspects._stretches.get(0)
+
+
+def test_a_lost_partition_is_not_committed(group: Committed):
+    one = worker(group)
+    before = dict(group.places)
+    one.lost([TopicPartition(TASKS, 0), TopicPartition(TASKS, 1)])
+    assert group.places == before and one.partitions == []
 
 
 def test_what_stands_in_for_a_consumer_here_has_only_what_a_consumer_has():

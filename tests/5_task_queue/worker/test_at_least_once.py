@@ -13,8 +13,9 @@ from common.kafka.stopping import Stop
 from common.kafka.topics import RESULTS, TASKS
 from tests.helpers import count, until
 
-delivery: Any = importlib.import_module("5_task_queue.worker.delivery")
-PATIENCE_SECONDS = delivery.PATIENCE_SECONDS  # that workers have
+at_least_once: Any = importlib.import_module("5_task_queue.worker.at_least_once")
+TakeAgainError: Any = importlib.import_module("5_task_queue.worker.delivery").TakeAgainError
+PATIENCE_SECONDS = at_least_once.PATIENCE_SECONDS  # that workers have
 replies: Any = importlib.import_module("5_task_queue.worker.replies")
 
 
@@ -37,22 +38,22 @@ def start(
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka_env["KAFKA_BOOTSTRAP_SERVERS"])
     servers = topics()
     # Results leave when they are flushed, and not before: so nothing arrives by itself ahead of a commit.
-    settings, long = delivery.producer_config, {"linger.ms": 600_000}
-    monkeypatch.setattr(delivery, "producer_config", lambda connection: settings(connection) | long)
-    monkeypatch.setattr(delivery, "IN_BATCHES", delivery.IN_BATCHES | long)
-    monkeypatch.setattr(delivery, "PATIENCE_SECONDS", 3600.0)
+    settings, long = at_least_once.producer_config, {"linger.ms": 600_000}
+    monkeypatch.setattr(at_least_once, "producer_config", lambda connection: settings(connection) | long)
+    monkeypatch.setattr(at_least_once, "IN_BATCHES", at_least_once.IN_BATCHES | long)
+    monkeypatch.setattr(at_least_once, "PATIENCE_SECONDS", 3600.0)
 
     def make(max_batch: int) -> tuple[Any, Commits]:
         commits = Commits(servers)
-        return delivery.AtLeastOnce(commits, Stop(signals=()), Connection(), max_batch), commits
+        return at_least_once.AtLeastOnce(commits, Stop(signals=()), Connection(), max_batch), commits
 
     return make
 
 
 def do(worker: Any, partition: int, offset: int, tasks: int = 1) -> None:
     """Deliver the results of some tasks."""
-    worker.deliver(replies.Replies([(f"task-{partition}-{offset}-{i}", b"{}") for i in range(tasks)]))
-    worker.then_commit([TopicPartition(TASKS, partition, offset)], tasks)
+    worker.send(replies.Replies([(f"task-{partition}-{offset}-{i}", b"{}") for i in range(tasks)]))
+    worker.commit_when_delivered([TopicPartition(TASKS, partition, offset)], tasks)
 
 
 def test_a_few_tasks_one_after_the_other_share_a_commit_that_comes_after_their_delivery(
@@ -90,7 +91,7 @@ def test_what_waits_for_its_commit_is_less_than_few_and_than_a_batch(
 
 
 def test_a_lone_task_is_committed_soon(start: Callable[[int], tuple[Any, Commits]], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(delivery, "PATIENCE_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(at_least_once, "PATIENCE_SECONDS", PATIENCE_SECONDS)
     worker, commits = start(1000)
     began = time.monotonic()
     do(worker, 0, 1)
@@ -106,7 +107,32 @@ def test_what_has_not_arrived_is_not_committed(
     worker, commits = start(1000)
     do(worker, 0, 1)
     with monkeypatch.context() as without_kafka:
-        without_kafka.setattr(delivery, "deliver", lambda stop, *producers: False)
-        with pytest.raises(delivery.TakeAgainError):
+        without_kafka.setattr(at_least_once, "wait_until_delivered", lambda stop, *producers: False)
+        with pytest.raises(TakeAgainError):
             worker.finish()
     assert worker.finish() == [] and commits.made == []
+
+
+def test_a_commit_that_kafka_refuses_is_made_again_unless_a_later_one_makes_it_needless(
+    start: Callable[[int], tuple[Any, Commits]],
+):
+    worker, commits = start(1000)
+    do(worker, 0, 5)
+    do(worker, 1, 7)
+    first = worker.finish()
+    do(worker, 1, 8)
+    worker.finish()
+    worker.commit_again(first)
+    assert worker.pending
+    assert [(where.partition, where.offset) for where in worker.finish()] == [(0, 5)]
+    assert [made for made, _ in commits.made] == [{0: 5, 1: 7}, {1: 8}, {0: 5}]
+
+
+def test_nothing_is_committed_in_a_partition_that_was_lost(start: Callable[[int], tuple[Any, Commits]]):
+    worker, commits = start(1000)
+    do(worker, 0, 5)
+    do(worker, 1, 7)
+    worker.forget([0])
+    worker.commit_again([TopicPartition(TASKS, 0, 5)])
+    worker.finish()
+    assert [made for made, _ in commits.made] == [{1: 7}]

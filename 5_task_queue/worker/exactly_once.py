@@ -1,0 +1,126 @@
+"""Exactly once: results and offsets are one Kafka transaction per batch.
+
+What a killed worker left unfinished is never seen by readers of committed results.
+
+Source of the transactional loop: KIP-98 and KIP-447.
+"""
+
+import threading
+import time
+from concurrent.futures import Future
+from contextlib import suppress
+
+from confluent_kafka import Consumer, KafkaException, Producer
+
+from common.errors import ProgramError
+from common.kafka.connection import Connection, producer_config
+from common.kafka.stopping import GRACE_SECONDS, Stop
+
+from .delivery import IN_BATCHES, Offsets, TakeAgainError, produce
+from .replies import Replies
+
+TRANSACTION_SECONDS = 6.0  # a slot that never comes back holds up readers for this long at most
+LONGEST_COMMIT_SECONDS = 5.0  # after a broker's restart the client library may not find its coordinator for long
+RETRY_MS = 5  # Kafka says that a transaction is committed, and ends it a moment later; the next one asks until then
+
+
+class ExactlyOnce:
+    """Commits results and offsets together, in one Kafka transaction per batch.
+
+    `slot` is a number that no other living worker has. It makes the transactional id: a worker that takes over the slot
+    of a dead one ends its unfinished transaction, and readers need not wait for the transaction's timeout.
+    """
+
+    def __init__(self, consumer: Consumer, stop: Stop, connection: Connection, transactional_id: str) -> None:
+        self.pending, self.patience = False, 0.0
+        self._consumer, self._stop, self._connection = consumer, stop, connection
+        self._id = transactional_id
+        self._committing: Future[Offsets] | None = None
+        self._producer: Producer | None = None
+        with suppress(TakeAgainError):  # asked to end already
+            self._ready_producer()  # ends the transaction of a dead worker that had this slot: nobody waits for it
+
+    def send(self, replies: Replies) -> None:
+        """See Delivery."""
+        try:
+            producer = self._ready_producer()
+            producer.begin_transaction()
+            produce(producer, replies)
+        except KafkaException as error:
+            raise self._abort(error) from None
+
+    def commit_when_delivered(self, offsets: Offsets, tasks: int) -> None:
+        """See Delivery. The commit runs in a thread while the next batch is being worked on."""
+        member = self._consumer.consumer_group_metadata()  # fresh: Kafka refuses what a former member sends
+        self._committing = Future()
+        threading.Thread(
+            target=self._commit, args=(self._ready_producer(), offsets, member, self._committing), daemon=True
+        ).start()
+        self.pending = True
+
+    def finish(self, *, sure: bool = False) -> Offsets:
+        """See Delivery."""
+        if self._committing is None:
+            return []
+        committing, self._committing, self.pending = self._committing, None, False
+        deadline = time.monotonic() + LONGEST_COMMIT_SECONDS
+        while True:
+            try:
+                return committing.result(timeout=0.2)
+            except TimeoutError:
+                asked_to_end = self._stop.requested and self._stop.seconds_since() > GRACE_SECONDS
+                if asked_to_end or time.monotonic() > deadline:
+                    raise self._give_up() from None
+            except KafkaException as error:
+                raise self._abort(error) from None
+
+    def _commit(self, producer: Producer, offsets: Offsets, member: object, committing: "Future[Offsets]") -> None:
+        try:
+            producer.send_offsets_to_transaction(offsets, member, TRANSACTION_SECONDS)
+            producer.commit_transaction(TRANSACTION_SECONDS)
+            committing.set_result(offsets)
+        except Exception as error:  # finish() raises it where it can be dealt with
+            committing.set_exception(error)
+
+    def _abort(self, error: KafkaException) -> TakeAgainError:
+        """Undo the transaction; return what to raise."""
+        if self._producer and error.args[0].txn_requires_abort():
+            with suppress(KafkaException):
+                self._producer.abort_transaction(TRANSACTION_SECONDS)
+                return TakeAgainError()
+        return self._give_up()
+
+    def _give_up(self) -> TakeAgainError:
+        """Leave a transaction in whose state nobody knows; return what to raise.
+
+        A new producer with the same id ends it, one way or the other. This must come before anybody asks for the
+        committed offsets: else the old one might still commit what is about to be done again.
+        """
+        self._producer = None
+        if not self._stop.requested:  # else whoever has the slot next ends the transaction
+            with suppress(TakeAgainError):
+                self._ready_producer()
+        return TakeAgainError()
+
+    def _ready_producer(self) -> Producer:
+        """Return the producer, a new one where the last one could not go on."""
+        if self._producer is None:
+            timeouts = {"message.timeout.ms": 5000, "transaction.timeout.ms": int(TRANSACTION_SECONDS * 1000)}
+            config = producer_config(self._connection) | IN_BATCHES | timeouts | {"retry.backoff.ms": RETRY_MS}
+            producer = Producer(config | {"transactional.id": self._id})
+            while self._producer is None:
+                try:
+                    producer.init_transactions(1.0)
+                    self._producer = producer
+                except KafkaException as error:
+                    if self._stop.requested:
+                        raise TakeAgainError from None
+                    if not error.args[0].retriable():
+                        raise ProgramError(f"No transactions on this Kafka: {error.args[0].str()}.") from None
+        return self._producer
+
+    def forget(self, partitions: list[int]) -> None:
+        """See Delivery. Kafka itself refuses the commit: what is sent along tells which member it comes from."""
+
+    def commit_again(self, offsets: Offsets) -> None:
+        """See Delivery. Never called: no commit is made outside of a transaction."""

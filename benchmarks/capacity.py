@@ -3,15 +3,13 @@
 Run: python -m benchmarks.capacity --rate 1000000
 """
 
-import argparse
-import json
 import math
 from pathlib import Path
-from typing import Any
 
-from benchmarks.harness import RESULTS_DIR, show_table
+from benchmarks.records import RESULTS_DIR, Record, Run
+from benchmarks.tables import show
 from common.errors import ProgramError
-from common.terminal import run
+from common.terminal import ArgumentParser, run
 
 HEADROOM = 1.5  # for peaks, and so that a backlog can be worked off
 COPIES = 3  # of each message, on different brokers
@@ -30,60 +28,54 @@ brokers    = the most that CPU ({BROKER_CORES} cores each), network ({BROKER_NET
 """.strip()
 
 
-def plan(rate: float, record: dict[str, Any], delivery: str) -> dict[str, float]:
-    """Return what `rate` tasks per second take with a delivery mode, from the JSON of worker_rate."""
-    found = record["programs"][delivery]
-    per_worker = found["tasks_per_second"]["median"]
+def plan(rate: float, measured: Run) -> list[Record]:
+    """Return what `rate` tasks per second take in each delivery mode, from the figures of worker_rate."""
+    found = []
+    known = {record.row for record in measured.table("program")}
+    for mode in ("at-least-once", "exactly-once"):
+        if mode in known:
+            values = _plan(rate, *(_measured(measured, mode, what) for what in ("rate", "CPU", "broker's CPU")))
+            found += [
+                Record(f"{rate:,.0f} tasks/s".replace(",", " "), row, mode, value) for row, value in values.items()
+            ]
+    return found
+
+
+def _measured(run: Run, mode: str, column: str) -> float:
+    return run.value("program", mode, column)
+
+
+def _plan(rate: float, per_worker: float, worker_us: float, broker_us: float) -> dict[str, float]:
     wanted = rate * HEADROOM
     workers = math.ceil(wanted / per_worker)
     copied = wanted * (COPIES - 1) * (TASK_BYTES + RESULT_BYTES) / 1e6
     incoming = wanted * (TASK_BYTES + RESULT_BYTES) / 1e6 + copied
     outgoing = wanted * (TASK_BYTES + READERS * RESULT_BYTES) / 1e6 + copied
-    broker_cores = wanted * COPIES * found["broker_cpu_us_per_task"]["median"] / 1e6
-    brokers = max(
-        COPIES, math.ceil(broker_cores / BROKER_CORES), math.ceil(max(incoming, outgoing) / BROKER_NETWORK_MB)
-    )
+    broker_cores = wanted * COPIES * broker_us / 1e6
+    by_cores, by_network = broker_cores / BROKER_CORES, max(incoming, outgoing) / BROKER_NETWORK_MB
     return {
         "tasks/s of one worker": per_worker,
         "workers": workers,
         "partitions": 12 * math.ceil(workers / 12),
-        "cores for workers": wanted * found["cpu_us_per_task"]["median"] / 1e6,
+        "cores for workers": wanted * worker_us / 1e6,
         "cores for brokers": broker_cores,
-        "brokers": brokers,
+        "brokers": max(COPIES, math.ceil(by_cores), math.ceil(by_network)),
         "MB/s into the brokers": incoming,
         "MB/s out of the brokers": outgoing,
         "GB stored per hour of results": rate * 3600 * RESULT_BYTES * COPIES / 1e9,
     }
 
 
-def plans(rate: float, folder: Path | None = None) -> dict[str, dict[str, float]]:
-    """Return the plan of each delivery mode.
-
-    Raises:
-        ProgramError: nothing has been measured yet.
-    """
-    path = (folder or RESULTS_DIR) / "worker_rate.json"
-    if not path.exists():
-        raise ProgramError("No worker_rate.json yet. Measure with: python -m benchmarks.worker_rate")
-    return plans_of(rate, json.loads(path.read_text(encoding="utf-8")))
-
-
-def plans_of(rate: float, record: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """Return the plan of each delivery mode, from the JSON of worker_rate."""
-    modes = [mode for mode in ("at-least-once", "exactly-once") if mode in record["programs"]]
-    return {mode: plan(rate, record, mode) for mode in modes}
-
-
 def main(argv: list[str] | None = None) -> int:
     """Print the formula and the plan."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ArgumentParser(__doc__)
     parser.add_argument("--rate", type=float, default=1_000_000, help="tasks per second")
-    parser.add_argument("--out", type=Path, help="folder of worker_rate.json")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="of worker_rate.json (default: benchmarks/results)")
     args = parser.parse_args(argv)
-    found = plans(args.rate, args.out)
+    if not ((args.out or RESULTS_DIR) / "worker_rate.json").exists():
+        raise ProgramError("No worker_rate.json yet. Measure with: python -m benchmarks.worker_rate")
     print(FORMULA)
-    rows = [(name, *(modes[name] for modes in found.values())) for name in next(iter(found.values()))]
-    show_table(f"{args.rate:,.0f} tasks/s", ["", *found], rows)
+    show(plan(args.rate, Run.read("worker_rate", args.out)))
     return 0
 
 

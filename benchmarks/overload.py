@@ -13,17 +13,16 @@ import argparse
 import asyncio
 import time
 from contextlib import ExitStack
-from pathlib import Path
-from typing import Any
 
 import httpx2
-from rich.console import Console
-from rich.table import Table
 
-from benchmarks.http_servers import MODEL, RESULTS, circumstances, server, write_json
+from benchmarks.command import finish, options
+from benchmarks.http_servers import MODEL, server
+from benchmarks.records import Run, percentile
 from common.iris_dto import FEATURES
-from common.terminal import ArgumentParser, run
+from common.terminal import run
 
+CODE = ("3_client_server/services", "common/iris_model")
 CLIENTS = (1, 2, 4, 8, 16)
 BODY = {"input": dict(zip(FEATURES, (5.1, 3.5, 1.4, 0.2), strict=True))}
 WARM_UP_SECONDS = 0.5
@@ -43,8 +42,8 @@ async def ask(client: httpx2.AsyncClient, end: float, latencies: list[float], re
             latencies.append(time.monotonic() - started)
 
 
-async def load(url: str, clients: int, seconds: float) -> dict[str, float]:
-    """Let so many clients ask for so long; return predictions per second, latencies in ms, and refusals per second."""
+async def load(url: str, clients: int, seconds: float) -> tuple[list[float], list[float], float]:
+    """Let so many clients ask for so long; return the latencies, when refusals came, and the seconds it has taken."""
     latencies: list[float] = []
     refusals: list[float] = []
     started = time.monotonic()
@@ -52,23 +51,14 @@ async def load(url: str, clients: int, seconds: float) -> dict[str, float]:
     async with httpx2.AsyncClient(base_url=url, timeout=ANSWER_SECONDS, limits=limits) as client:
         end = started + seconds
         await asyncio.gather(*(ask(client, end, latencies, refusals) for _ in range(clients)))
-    passed = time.monotonic() - started
-    ordered = sorted(latencies) or [float("nan")]
-    return {
-        "clients": clients,
-        "predictions_per_second": round(len(latencies) / passed, 1),
-        "p50_ms": round(1000 * ordered[len(ordered) // 2], 1),
-        "p99_ms": round(1000 * ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))], 1),
-        "refusals_per_second": round(len(refusals) / passed, 1),
-    }
+    return latencies, refusals, time.monotonic() - started
 
 
-def sweep(limits: dict[str, int], cpu_seconds: float, seconds: float) -> dict[str, list[dict[str, float]]]:
-    """Return the figures of each limit (0 is none) for each number of clients.
+def sweep(found: Run, limits: dict[str, int], cpu_seconds: float, seconds: float) -> None:
+    """Measure each limit (0 is none) with each number of clients.
 
     The servers take turns, so that what else the machine does hits all of them; one that nobody asks costs nothing.
     """
-    result: dict[str, list[dict[str, float]]] = {name: [] for name in limits}
     with ExitStack() as stack:
         services = {}
         for name, limit in limits.items():
@@ -77,68 +67,26 @@ def sweep(limits: dict[str, int], cpu_seconds: float, seconds: float) -> dict[st
             asyncio.run(load(services[name].url, 1, WARM_UP_SECONDS))
         for clients in CLIENTS:
             for name, service in services.items():
-                result[name].append(asyncio.run(load(service.url, clients, seconds)))
-    return result
-
-
-def show(result: dict[str, list[dict[str, float]]], console: Console) -> None:
-    """Print a table for each sweep."""
-    for name, steps in result.items():
-        table = Table(title=name)
-        for column in ("clients", "predictions/s", "p50, ms", "p99, ms", "refused/s"):
-            table.add_column(column, justify="right")
-        for step in steps:
-            table.add_row(*(f"{value:g}" for value in step.values()))
-        console.print(table)
-
-
-def plot(result: dict[str, list[dict[str, float]]], path: Path) -> None:
-    """Draw throughput and latency over the number of clients."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "iris"  # the same figures give the same file
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
-    for (name, steps), style in zip(result.items(), ("o-", "s--"), strict=True):
-        clients = [step["clients"] for step in steps]
-        for axis, key in zip(axes, ("predictions_per_second", "p99_ms", "refusals_per_second"), strict=True):
-            axis.plot(clients, [step[key] for step in steps], style, label=name)
-    titles = ("predictions per second", "p99 of the predictions, ms", "refusals per second")
-    for axis, title in zip(axes, titles, strict=True):
-        axis.set(title=title, xlabel="clients", xscale="log", ylim=(0, None))
-        axis.set_xticks(CLIENTS, [str(count) for count in CLIENTS])
-        axis.minorticks_off()
-        axis.grid(alpha=0.3)
-    axes[0].legend()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
+                latencies, refusals, passed = asyncio.run(load(service.url, clients, seconds))
+                row = f"{clients} client{'s' * (clients > 1)}"
+                found.add(name, row, "predictions/s", len(latencies) / passed)
+                for column, share in (("p50", 0.5), ("p99", 0.99)):
+                    found.add(name, row, column, 1000 * percentile(latencies, share), unit="ms")
+                found.add(name, row, "refused/s", len(refusals) / passed)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Sweep without and with a limit; show, draw and write what was seen."""
-    parser = ArgumentParser(__doc__)
+    """Sweep without and with a limit; show, write and draw what was seen."""
+    parser = options(__doc__, "steps of one second")
     parser.add_argument("--cpu-seconds", type=positive, default=0.02, help="CPU time of a prediction (%(default)s)")
     parser.add_argument("--limit", type=at_least_one, default=2, help="predictions at once (%(default)s)")
     parser.add_argument("--seconds", type=positive, default=5.0, help="duration of each step (%(default)s)")
-    parser.add_argument("--quick", action="store_true", help="steps of one second, nothing is written")
     args = parser.parse_args(argv)
-    console = Console()
-    seconds = 1.0 if args.quick else args.seconds
-    result = sweep({"no limit": 0, f"limit {args.limit}": args.limit}, args.cpu_seconds, seconds)
-    show(result, console)
-    if args.quick:
-        return 0
-    settings: dict[str, Any] = {"cpu_seconds": args.cpu_seconds, "limit": args.limit, "seconds": seconds}
-    console.print(f"written to {write_json('overload.json', circumstances() | settings | {'sweeps': result})}")
-    try:
-        plot(result, RESULTS / "overload.svg")
-        console.print(f"drawn in {RESULTS / 'overload.svg'}")
-    except ImportError:
-        console.print("No plot: matplotlib is missing. Install it with: pip install -e '.[bench]'")
-    return 0
+    settings = {"cpu_seconds": args.cpu_seconds, "limit": args.limit, "seconds": 1.0 if args.quick else args.seconds}
+    found = Run.begin("overload", argv, CODE, **settings)
+    for _ in range(args.repeat or 1):
+        sweep(found, {"no limit": 0, f"limit {args.limit}": args.limit}, args.cpu_seconds, settings["seconds"])
+    return finish(found, args)
 
 
 def at_least_one(text: str) -> int:

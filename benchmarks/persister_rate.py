@@ -7,33 +7,25 @@ Run: python -m benchmarks.persister_rate            # 300 000 results, 5 times
      python -m benchmarks.persister_rate --quick    # 40 000 results, once
 """
 
-import argparse
 import contextlib
 import json
 import sqlite3
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from benchmarks.harness import (
-    Measured,
-    Program,
-    fill,
-    kafka,
-    save,
-    show_table,
-    summary,
-    tasks,
-    watch,
-)
+from benchmarks.broker import fill, kafka, tasks
+from benchmarks.command import finish, options, progress
+from benchmarks.records import Run
+from benchmarks.watching import Measured, Work, watch
 from common.iris_dto import IrisType, Measurement, Result
 from common.iris_model import load_model, predict
 from common.kafka.topics import RESULTS
+from common.programs import until
 
 PERSISTER = "4_message_queue.iris_classifier_mq_persister"
+CODE = ("4_message_queue/iris_classifier_mq_persister.py", "common/results", "common/kafka")
 GROUP = "iris-persisters"
 DOUBLED_EVERY = 100  # one result in so many stands in the topic twice
 BAR = 20_000  # results per second
@@ -63,71 +55,45 @@ def position(path: Path) -> int:
     return 0
 
 
-def measure(sent: int, folder: Path) -> tuple[Measured, int]:
+def measure(sent: int, folder: Path) -> tuple[Work, int]:
     """Let the persister store everything; return its steady rate and the number of rows at the end."""
     database = folder / "results.sqlite3"
-    program = Program(PERSISTER, settings={"IRIS_DATABASE": str(database)})
-    try:
-        measured = watch(program, lambda: position(database), sent, WAIT_SECONDS)
-        deadline = time.monotonic() + WAIT_SECONDS
-        while position(database) < sent and time.monotonic() < deadline:
-            time.sleep(0.05)
-    finally:
-        program.end()
+    with Measured(PERSISTER, settings={"IRIS_DATABASE": str(database)}) as program:
+        work = watch(program, lambda: position(database), sent, WAIT_SECONDS)
+        until(lambda: position(database) >= sent, WAIT_SECONDS, "all results stored")
     with contextlib.closing(sqlite3.connect(database)) as db:
-        rows = db.execute("SELECT count(DISTINCT task_id), count(*) FROM results").fetchone()
-    if rows[0] != rows[1]:
-        raise AssertionError(f"{rows[1] - rows[0]} results are stored twice.")
-    return measured, rows[0]
+        different, rows = db.execute("SELECT count(DISTINCT task_id), count(*) FROM results").fetchone()
+    if different != rows:
+        raise AssertionError(f"{rows - different} results are stored twice.")
+    return work, rows
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure, print, save."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="few results, once")
+    """Measure, show, write."""
+    parser = options(__doc__, "few results, once")
     parser.add_argument("--results", type=int, metavar="N", help="how many")
-    parser.add_argument("--repeat", type=int, metavar="R", help="how many times")
     parser.add_argument("--partitions", type=int, default=4)
-    parser.add_argument("--out", type=Path, help="folder for persister_rate.json")
     args = parser.parse_args(argv)
     count = args.results or (40_000 if args.quick else 300_000)
     repeat = args.repeat or (1 if args.quick else 5)
 
-    done: list[Measured] = []
-    bare: list[float] = []
-    stored = []
+    run = Run.begin("persister_rate", argv, CODE, results=count, partitions=args.partitions)
     with kafka(partitions=args.partitions) as broker:
         sent = fill(broker.servers, RESULTS, results(count))
+        run.count("count", "results", "sent", sent)
         for turn in range(repeat):
-            reference = Program("benchmarks.reference.bare_sqlite", "--rows", count)
-            bare.append(json.loads(reference.wait(300))["rate"])
+            with Measured("benchmarks.reference.bare_sqlite", "--rows", count) as bare:
+                bare_rate = json.loads(bare.finish(300)[0])["rate"]
             broker.forget(GROUP)
             with tempfile.TemporaryDirectory() as folder:
-                measured, rows = measure(sent, Path(folder))
-            done.append(measured)
-            stored.append(rows)
-            print(f"{turn + 1}/{repeat} {measured.rate:,.0f} results/s", file=sys.stderr, flush=True)
-    rate = summary([m.rate for m in done])
-    figures: dict[str, Any] = {
-        "results": count,
-        "sent": sent,
-        "stored": stored,
-        "results_per_second": rate | {"bar": BAR, "reached": rate["median"] >= BAR},
-        "bare_sqlite_per_second": summary(bare),
-        "cpu_us_per_result": summary([m.cpu_us for m in done]),
-        "peak_mb": summary([m.peak_mb for m in done]),
-    }
-    show_table(
-        f"{count:,} results into SQLite, {sent - count:,} of them sent twice, medians of {repeat}",
-        ["", "results/s", "min", "max"],
-        [
-            ("persister", rate["median"], rate["min"], rate["max"]),
-            ("bare SQLite", *(figures["bare_sqlite_per_second"][k] for k in ("median", "min", "max"))),
-        ],
-    )
-    print(f"stored: {', '.join(map(str, stored))}; bar: at least {BAR:,} results/s")
-    save("persister_rate", argv, figures, args.out)
-    return 0
+                work, rows = measure(sent, Path(folder))
+            run.add("program", "persister", "rate", work.rate, unit="results/s", at_least=BAR)
+            run.add("program", "persister", "CPU", work.cpu_us, unit="µs/result")
+            run.add("program", "persister", "greatest memory", work.peak_mb, unit="MB")
+            run.add("program", "bare SQLite", "rate", bare_rate, unit="results/s")
+            run.add("count", "results", "stored", rows)
+            progress(f"{turn + 1}/{repeat} {work.rate:,.0f} results/s")
+    return finish(run, args)
 
 
 if __name__ == "__main__":

@@ -8,24 +8,25 @@ Run: python -m benchmarks.profiles            # 5 times
      python -m benchmarks.profiles --quick    # once
 """
 
-import argparse
 import importlib
 import json
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import Kafka, Program, kafka, save, show_table, tasks
-from benchmarks.scoreboard import backlog, closed_loop
+from benchmarks.broker import Kafka, kafka, tasks
+from benchmarks.command import finish, options, progress
+from benchmarks.records import Run
+from benchmarks.scoreboard import CODE, backlog, closed_loop
 from benchmarks.stages import Stage, Stage1, Stage2, Stage3, Stage4, Stage5
+from benchmarks.watching import Measured
 from common.iris_dto import Measurement, Result, split_words, validate, validate_json
 from common.iris_model import IrisModel, load_model, predict
 from common.terminal import show
 
-PHASES = ("start Python", "import", "load", "validate", "predict", "encode", "transport, wait")
+PHASES = ("start Python", "import", "load", "validate", "predict", "encode", "transport and wait")
 LINE = "5.1 3.5 1.4 0.2"
 BATCH = 5000
 TIMED = 300  # calls of a function that takes microseconds
@@ -77,7 +78,7 @@ def whole(stage: Stage, seconds: float) -> float:
     """Return the median seconds of a question to an idle system."""
     stage.start()
     try:
-        return closed_loop(stage, 1, seconds)["p50_ms"] / 1000
+        return closed_loop(stage, 1, seconds)["p50"] / 1000
     finally:
         stage.stop()
 
@@ -85,7 +86,7 @@ def whole(stage: Stage, seconds: float) -> float:
 def stage_1(model: IrisModel, seconds: float) -> Seconds:
     """Every phase is paid by every prediction."""
     runs = max(2, int(seconds * 2))
-    found = [json.loads(Program("benchmarks.profile_start").wait(60)) for _ in range(runs)]
+    found = [json.loads(Measured("benchmarks.profile_start").finish()[0]) for _ in range(runs)]
     phases = {name: statistics.median(run[name] for run in found) for name in found[0]}
     total = whole(Stage1(), seconds)
     return phases | {"start Python": max(0.0, total - sum(phases.values()))}
@@ -179,20 +180,15 @@ def handler_phases(model: IrisModel, size: int) -> Seconds:
 
 
 def _rest(phases: Seconds, total: float) -> Seconds:
-    return phases | {"transport, wait": max(0.0, total - sum(phases.values()))}
+    return phases | {"transport and wait": max(0.0, total - sum(phases.values()))}
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure, print, save."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="once, short")
-    parser.add_argument("--repeat", type=int, metavar="R", help="how many times")
-    parser.add_argument("--out", type=Path, help="folder for profiles.json")
-    args = parser.parse_args(argv)
+    """Measure, show, write, draw."""
+    args = options(__doc__, "once, short").parse_args(argv)
     repeat, seconds = args.repeat or (1 if args.quick else 5), 0.5 if args.quick else 3.0
-
     model = load_model()
-    runs: list[dict[str, Seconds]] = []
+    run = Run.begin("profiles", argv, CODE)
     with kafka(partitions=1) as broker:
         for turn in range(repeat):
             found = {"1 command line": stage_1(model, seconds), "2 prompt": stage_2(model, seconds)}
@@ -201,23 +197,12 @@ def main(argv: list[str] | None = None) -> int:
             broker.create_topics(4)
             found["5 task queue, alone"] = stage_5_alone(model, seconds)
             found["5 task queue, of a backlog"] = stage_5_batch(model, seconds, broker)
-            runs.append(found)
-            print(f"{turn + 1}/{repeat} done", file=sys.stderr, flush=True)
-    stages = {
-        stage: {phase: statistics.median(1e6 * run[stage].get(phase, 0.0) for run in runs) for phase in PHASES}
-        for stage in runs[0]
-    }
-    figures = {
-        "repeats": repeat,
-        "microseconds": {s: {p: round(v, 3) for p, v in f.items()} for s, f in stages.items()},
-    }
-    show_table(
-        f"Microseconds of one task, medians of {repeat}",
-        ["stage", *PHASES, "all"],
-        [(stage, *found.values(), sum(found.values())) for stage, found in figures["microseconds"].items()],
-    )
-    save("profiles", argv, figures, args.out)
-    return 0
+            for stage, phases in found.items():
+                for phase in PHASES:
+                    run.add("one task", stage, phase, 1e6 * phases.get(phase, 0.0), unit="µs")
+                run.add("one task", stage, "all", 1e6 * sum(phases.values()), unit="µs")
+            progress(f"{turn + 1}/{repeat} done")
+    return finish(run, args)
 
 
 if __name__ == "__main__":

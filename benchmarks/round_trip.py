@@ -8,32 +8,23 @@ Run: python -m benchmarks.round_trip            # 1 000 rounds, 5 times, some 8 
      python -m benchmarks.round_trip --quick    # 100 rounds, once, on a broker that is still cold
 """
 
-import argparse
 import importlib
 import json
 import random
-import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import Any
 
 import common.kafka.connection as kafka_clients
+from benchmarks.broker import Kafka, kafka, measurements
 from benchmarks.changed_worker import AS_IT_IS, CHANGES, Change, overlay
-from benchmarks.harness import (
-    Kafka,
-    Program,
-    kafka,
-    measurements,
-    percentile,
-    save,
-    show_table,
-    summary,
-    wait_for_line,
-)
+from benchmarks.command import finish, options, progress
+from benchmarks.records import Run, percentile
+from benchmarks.watching import Measured
+from benchmarks.worker_rate import CODE
 from common.kafka.topics import RESULTS, TASKS
 
 CLIENT = "5_task_queue.iris_classifier_cli_client_task_queue"
@@ -55,22 +46,14 @@ Ask = Callable[[int], list[float]]  # so many questions, one after the other: th
 def raw(broker: Kafka, topics: str, *arguments: str) -> Iterator[Ask]:
     """Start the raw round trip over two topics of its own."""
     named = ("--tasks", f"{topics}-tasks", "--results", f"{topics}-results", "--group", topics)
-    program = Program(
-        RAW, "--servers", broker.servers, *named, "--blocks", *arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    asked, answers = program.process.stdin, program.process.stdout
-    assert asked and answers
+    with Measured(RAW, "--servers", broker.servers, *named, "--blocks", *arguments) as program:
 
-    def ask(rounds: int) -> list[float]:
-        print(rounds, file=asked, flush=True)
-        return json.loads(answers.readline())
+        def ask(rounds: int) -> list[float]:
+            program.send_line(rounds)
+            return json.loads(program.wait_for_line("]"))
 
-    try:
         yield ask
-    finally:
-        asked.close()
-        program.wait(ANSWER_SECONDS)
-        answers.close()
+        program.finish(ANSWER_SECONDS)
 
 
 @contextmanager
@@ -80,14 +63,11 @@ def through_worker(delivery: str, name: str = "") -> Iterator[Ask]:
     module: Any = importlib.import_module(CLIENT)
     module.producer_config = overlay(kafka_clients.producer_config, change.client_producer)
     module.reader_config = overlay(kafka_clients.reader_config, change.client_reader)
-    worker = Program("benchmarks.changed_worker", name, "--delivery", delivery)
-    try:
-        wait_for_line(worker, "holds partitions 0, 1")
+    with Measured("benchmarks.changed_worker", name, "--delivery", delivery) as worker:
+        worker.wait_for("holds partitions 0, 1")
         with closing(module.TaskClient()) as client:
             client.position()
             yield lambda rounds: ask_worker(client, change, rounds)
-    finally:
-        worker.end()
 
 
 def ask_worker(client: Any, change: Change, rounds: int) -> list[float]:
@@ -120,8 +100,8 @@ def ask_bare(producer: Any, consumer: Any, task_id: str) -> None:
             raise TimeoutError("No answer.")
 
 
-def by_turns(raw_ask: Ask, ask: Ask, rounds: int) -> dict[str, float]:
-    """Return p50 and p99 of both in milliseconds, and their ratios."""
+def by_turns(raw_ask: Ask, ask: Ask, rounds: int) -> tuple[list[float], list[float]]:
+    """Return the seconds of the raw client's questions, and those of the other's."""
     raw_ask(WARM_UP)
     ask(WARM_UP)
     raw_times: list[float] = []
@@ -129,23 +109,31 @@ def by_turns(raw_ask: Ask, ask: Ask, rounds: int) -> dict[str, float]:
     while len(times) < rounds:
         raw_times += raw_ask(BLOCK)
         times += ask(BLOCK)
-    found = {}
+    return raw_times, times
+
+
+def add(run: Run, name: str, raw_times: list[float], times: list[float]) -> None:
+    """Add what one turn has measured of a system, and of the raw client beside it."""
+    table, row = ("at-least-once, but", f"{name}: {CHANGES[name].what}") if name in CHANGES else ("system", name)
+    places = [(table, row)]
+    if name == "at-least-once":
+        places.append(("at-least-once, but", "as it is"))
     for which, share in (("p50", 0.5), ("p99", 0.99)):
-        found[f"raw {which}"] = 1000 * percentile(raw_times, share)
-        found[which] = 1000 * percentile(times, share)
-        found[f"{which} of raw"] = found[which] / found[f"raw {which}"]
-    return found
+        raw, found = 1000 * percentile(raw_times, share), 1000 * percentile(times, share)
+        run.add("system", "raw", which, raw, unit="ms")
+        for place in places:
+            run.add(*place, which, found, unit="ms")
+            run.add(*place, f"{which} of raw", found / raw)
+        if name == "at-least-once":
+            run.add("ratio", f"at-least-once / raw, {which}", "measured", found / raw, at_most=BARS[which])
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure, print, save."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="few rounds, once")
+    """Measure, show, write."""
+    parser = options(__doc__, "few rounds, once")
     parser.add_argument("--rounds", type=int, metavar="N", help=f"questions per measurement, in blocks of {BLOCK}")
-    parser.add_argument("--repeat", type=int, metavar="R", help="how many times")
     parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--changes", nargs="*", choices=list(CHANGES), metavar="C", help=f"of {list(CHANGES)}")
-    parser.add_argument("--out", type=Path, help="folder for round_trip.json")
     args = parser.parse_args(argv)
     rounds = args.rounds or (100 if args.quick else 1000)
     repeat = args.repeat or (1 if args.quick else 5)
@@ -154,13 +142,14 @@ def main(argv: list[str] | None = None) -> int:
         changes = ["linger.ms=5"] if args.quick else list(CHANGES)
 
     systems = ["at-least-once", "exactly-once", *RAW_VARIANTS, *changes]
-    runs: dict[str, list[dict[str, float]]] = {name: [] for name in systems}
+    run = Run.begin("round_trip", argv, (*CODE, f"{CLIENT.replace('.', '/')}.py"), rounds=rounds)
     asked = 0
     with kafka(partitions=args.partitions) as broker:
         for topics in ("raw", "other"):
             broker.new_topic(f"{topics}-tasks", args.partitions)
             broker.new_topic(f"{topics}-results", args.partitions)
         for turn in range(0 if args.quick else -1, repeat):
+            found = {}
             with raw(broker, "raw") as raw_ask:
                 for name in random.Random(turn).sample(systems, len(systems)):  # none is always the first
                     if name in RAW_VARIANTS:
@@ -170,43 +159,16 @@ def main(argv: list[str] | None = None) -> int:
                         system = through_worker(delivery, name if name in CHANGES else "")
                         asked += WARM_UP + -(-rounds // BLOCK) * BLOCK
                     with system as ask:
-                        found = by_turns(raw_ask, ask, rounds)
-                    if turn >= 0:
-                        runs[name].append(found)
-            print(f"{turn + 1}/{repeat} done", file=sys.stderr, flush=True)
-        answered = {"sent": broker.end(TASKS), "expected": asked, "results": broker.messages(RESULTS)}
-
-    keys = ("p50", "p99", "p50 of raw", "p99 of raw")
-    found = {name: {key: summary([run[key] for run in done]) for key in keys} for name, done in runs.items()}
-    all_raw = [run for done in runs.values() for run in done]
-    figures: dict[str, Any] = {
-        "rounds": rounds,
-        "answered": answered,
-        "raw": {key: summary([run[f"raw {key}"] for run in all_raw]) for key in ("p50", "p99")},
-        "systems": {name: row | {"what": CHANGES.get(name, AS_IT_IS).what} for name, row in found.items()},
-        "ratios": {},
-    }
-    for which, bar in BARS.items():
-        ratio = found["at-least-once"][f"{which} of raw"]
-        figures["ratios"][f"at-least-once / raw, {which}"] = ratio | {"bar": bar, "reached": ratio["median"] <= bar}
-    pairs = [a["p50 of raw"] / b["p50 of raw"] for a, b in zip(runs["at-least-once"], runs["FastStream"], strict=True)]
-    ratio = summary(pairs)
-    figures["ratios"]["at-least-once / FastStream, p50"] = ratio | {"bar": 1, "reached": ratio["median"] <= 1}
-    show_table(
-        f"One task through an idle worker and back, ms, {rounds} rounds, medians of {repeat}",
-        ["system", *keys],
-        [(name, *(row[key]["median"] for key in keys)) for name, row in found.items()],
-    )
-    show_table(
-        "Ratios",
-        ["ratio", "measured", "bar", ""],
-        [
-            (name, r["median"], r["bar"], "reached" if r["reached"] else "not reached")
-            for name, r in figures["ratios"].items()
-        ],
-    )
-    save("round_trip", argv, figures, args.out)
-    return 0
+                        found[name] = by_turns(raw_ask, ask, rounds)
+            for name in systems if turn >= 0 else ():
+                add(run, name, *found[name])
+            progress(f"{turn + 1}/{repeat} done")
+        run.count("question", "of all runs", "sent", broker.end(TASKS))
+        run.count("question", "of all runs", "expected", asked)
+        run.count("question", "of all runs", "results", broker.messages(RESULTS))
+    ours, theirs = (("system", name, "p50 of raw") for name in ("at-least-once", "FastStream"))
+    run.ratio("at-least-once / FastStream, p50", ours, theirs, at_most=1)
+    return finish(run, args)
 
 
 if __name__ == "__main__":

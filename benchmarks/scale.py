@@ -12,57 +12,44 @@ Run: python -m benchmarks.scale            # all, 5 times (about 35 minutes)
 
 import argparse
 import re
-import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
-from benchmarks.harness import (
-    Kafka,
-    Program,
-    fill,
-    kafka,
-    save,
-    show_table,
-    summary,
-    tasks,
-    wait_for_text,
-    watch,
-)
-from benchmarks.worker_rate import WORKER, WORKER_GROUP, measure
+from benchmarks.broker import Kafka, fill, kafka, tasks
+from benchmarks.command import finish, options, progress
+from benchmarks.records import Run
+from benchmarks.watching import Measured, watch
+from benchmarks.worker_rate import CODE, WORKER, WORKER_GROUP, measure
 from common.kafka.topics import RESULTS, TASKS
+from common.programs import end_all, until
 
 FROZEN_MS = 60_000  # how long a frozen worker stays a member of its group
 MODELS = {"fast": 0.0, "0.1 ms": 0.0001, "1 ms": 0.001}  # CPU seconds burnt per task
 
 Options = argparse.Namespace
-Section = Callable[[Options], list[dict[str, Any]]]
 
 
-def workers(options: Options) -> list[dict[str, Any]]:
+def workers(options: Options, run: Run) -> None:
     """Throughput against workers, partitions and what the model costs."""
     counts = (1, 2) if options.quick else (1, 2, 4)
     models = ("1 ms",) if options.quick else tuple(MODELS)
-    rates: dict[tuple[str, int, int], list[float]] = {}
     with kafka(partitions=1) as broker:
         broker.set_group(WORKER_GROUP, {"consumer.session.timeout.ms": str(FROZEN_MS)})
         for partitions in counts:  # only upwards: partitions cannot be taken away
             broker.empty(TASKS)
             broker.create_topics(partitions)
             for model in models:
-                total = _enough(MODELS[model], options)
-                backlog = list(tasks(total))
+                backlog = list(tasks(_enough(MODELS[model], options)))
                 for _ in range(options.repeat):
                     for count in counts:
                         rate = _together(broker, count, partitions, MODELS[model], backlog)
-                        rates.setdefault((model, partitions, count), []).append(rate)
-                        _tell("workers", f"model {model}, partitions {partitions}, workers {count}", rate)
-    return [
-        {"model": model, "partitions": p, "workers": w, "tasks_per_second": summary(found)}
-        for (model, p, w), found in rates.items()
-    ]
+                        row = f"{model} model, {plural(partitions, 'partition')}"
+                        _add(run, "workers", row, plural(count, "worker"), rate)
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a number and what it counts: `1 worker`, `2 workers`."""
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def _enough(cpu_seconds: float, options: Options) -> int:
@@ -78,27 +65,28 @@ def _together(
     """Return the rate of so many workers that begin at the same moment."""
     broker.empty(TASKS)
     broker.forget(WORKER_GROUP)
-    programs = [Program(WORKER, settings={"IRIS_SIMULATED_CPU_SECONDS": str(cpu_seconds)}) for _ in range(count)]
+    programs = [Measured(WORKER, settings={"IRIS_SIMULATED_CPU_SECONDS": str(cpu_seconds)}) for _ in range(count)]
     try:
-        wait_for_text(
-            programs, lambda texts: _held(texts) == set(range(partitions)) and _spread(texts, count, partitions)
-        )
+        until(lambda: _shared(programs, partitions), what="each partition has its worker", programs=programs)
         before = broker.ends(TASKS)
-        _signal(programs, signal.SIGSTOP)
+        for program in programs:
+            program.pause()
         fill(broker.servers, TASKS, backlog)
-        _signal(programs, signal.SIGCONT)
+        for program in programs:
+            program.resume()
         return watch(programs[0], lambda: broker.committed(WORKER_GROUP, since=before), len(backlog), 20.0).rate
     finally:
-        _signal(programs, signal.SIGCONT)
-        for program in programs:
-            program.end()
+        end_all(programs)
         broker.empty(RESULTS)
 
 
-def _signal(programs: list[Program], number: signal.Signals) -> None:
-    for program in programs:
-        if program.running:
-            program.process.send_signal(number)
+def _shared(programs: list[Measured], partitions: int) -> bool:
+    """Return whether the partitions are shared as evenly as can be, each held by one worker."""
+    held = [_last_held(program.output) for program in programs]
+    busy = sum(bool(numbers) for numbers in held)
+    return sorted(n for numbers in held for n in numbers) == list(range(partitions)) and busy == min(
+        len(programs), partitions
+    )
 
 
 def _last_held(text: str) -> set[int]:
@@ -107,35 +95,21 @@ def _last_held(text: str) -> set[int]:
     return {int(n) for n in re.findall(r"\d+", found[-1])} if found else set()
 
 
-def _held(texts: list[str]) -> set[int]:
-    return set().union(*map(_last_held, texts))
-
-
-def _spread(texts: list[str], count: int, partitions: int) -> bool:
-    """Tell whether the partitions are shared as evenly as can be, each held by one worker."""
-    sizes = [len(_last_held(text)) for text in texts]
-    return sum(sizes) == partitions and sum(size > 0 for size in sizes) == min(count, partitions)
-
-
-def batches(options: Options) -> list[dict[str, Any]]:
+def batches(options: Options, run: Run) -> None:
     """Throughput and latency cost of both delivery modes at several batch sizes."""
     sizes = (1, 1000) if options.quick else (1, 10, 100, 1000, 5000)
     total = 50_000 if options.quick else 600_000
-    rates: dict[tuple[int, str], list[float]] = {}
     with kafka() as broker:
         fill(broker.servers, TASKS, tasks(total))
         for _ in range(options.repeat):
             for size in sizes:
                 for mode in ("at-least-once", "exactly-once"):
-                    done = measure(broker, mode, total, options.seconds, ["--max-batch", str(size)])
-                    rates.setdefault((size, mode), []).append(done.rate)
-                    _tell("batches", f"{mode}, batch {size}", done.rate)
-    return [{"batch": size, "delivery": mode, "tasks_per_second": summary(r)} for (size, mode), r in rates.items()]
+                    work = measure(broker, mode, total, options.seconds, ["--max-batch", str(size)])
+                    _add(run, "batches", f"at most {plural(size, 'task')}", mode, work.rate)
 
 
-def sizes(options: Options) -> list[dict[str, Any]]:
+def sizes(options: Options, run: Run) -> None:
     """Throughput against the size of a task; the result keeps its size."""
-    found: dict[tuple[int, str], list[float]] = {}
     lengths = (150, 4_096) if options.quick else (150, 1_024, 4_096, 16_384, 65_536)
     for length in lengths:
         total = max(4_000, min(600_000, 400_000_000 // length)) // (20 if options.quick else 1)
@@ -143,18 +117,9 @@ def sizes(options: Options) -> list[dict[str, Any]]:
             fill(broker.servers, TASKS, padded(total, length))
             for _ in range(options.repeat):
                 for name in ("echo", "at-least-once"):
-                    done = measure(broker, name, total, options.seconds)
-                    found.setdefault((length, name), []).append(done.rate)
-                    _tell("sizes", f"{name}, {length} bytes", done.rate)
-    return [
-        {
-            "bytes": length,
-            "program": name,
-            "tasks_per_second": summary(r),
-            "mb_per_second": summary([rate * length / 1e6 for rate in r]),
-        }
-        for (length, name), r in found.items()
-    ]
+                    rate = measure(broker, name, total, options.seconds).rate
+                    _add(run, "sizes", f"{length} bytes", f"{name}, rate", rate)
+                    run.add("sizes", f"{length} bytes", f"{name}, bytes", rate * length / 1e6, unit="MB/s")
 
 
 def padded(count: int, length: int) -> Iterator[tuple[str, bytes]]:
@@ -163,51 +128,43 @@ def padded(count: int, length: int) -> Iterator[tuple[str, bytes]]:
         yield task_id, task[:-1] + b" " * (length - len(task)) + b"}"
 
 
-def brokers(options: Options) -> list[dict[str, Any]]:
+def brokers(options: Options, run: Run) -> None:
     """Throughput on one broker and on three, where a message counts as written when two have it."""
     total = 50_000 if options.quick else 400_000
-    rates: dict[tuple[int, str], list[float]] = {}
     for count in (1, 3):
         with kafka(brokers=count) as broker:
             fill(broker.servers, TASKS, tasks(total))
             for _ in range(options.repeat):
                 for name in ("echo", "at-least-once", "exactly-once"):
-                    done = measure(broker, name, total, options.seconds)
-                    rates.setdefault((count, name), []).append(done.rate)
-                    _tell("brokers", f"{count} brokers, {name}", done.rate)
-    return [{"brokers": count, "program": name, "tasks_per_second": summary(r)} for (count, name), r in rates.items()]
+                    rate = measure(broker, name, total, options.seconds).rate
+                    _add(run, "brokers", plural(count, "broker"), name, rate)
 
 
-def _tell(section: str, what: str, rate: float) -> None:
-    print(f"{section}: {what}: {rate:,.0f} tasks/s", file=sys.stderr, flush=True)
+def _add(run: Run, table: str, row: str, column: str, rate: float) -> None:
+    run.add(table, row, column, rate, unit="tasks/s")
+    progress(f"{table}: {row}, {column}: {rate:,.0f} tasks/s")
 
 
-SECTIONS: dict[str, Section] = {"workers": workers, "batches": batches, "sizes": sizes, "brokers": brokers}
+SECTIONS: dict[str, Callable[[Options, Run], None]] = {
+    "workers": workers,
+    "batches": batches,
+    "sizes": sizes,
+    "brokers": brokers,
+}
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure, print, save."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a few of each, once")
-    parser.add_argument("--repeat", type=int, metavar="R", help="how many times")
+    """Measure, show, write."""
+    parser = options(__doc__, "a few of each, once")
     parser.add_argument("--seconds", type=float, metavar="S", help="longest window of a program")
     parser.add_argument("--only", nargs="+", choices=list(SECTIONS), default=list(SECTIONS), help="these parts")
-    parser.add_argument("--out", type=Path, help="folder for scale.json")
-    options = parser.parse_args(argv)
-    options.repeat = options.repeat or (1 if options.quick else 5)
-    options.seconds = options.seconds or (1.5 if options.quick else 6.0)
-
-    figures: dict[str, Any] = {}
-    for name in options.only:
-        started = time.monotonic()
-        figures[name] = SECTIONS[name](options)
-        columns = list(figures[name][0])
-        rows = [
-            [row[c]["median"] if isinstance(row[c], dict) else str(row[c]) for c in columns] for row in figures[name]
-        ]
-        show_table(f"{name}, medians of {options.repeat} ({time.monotonic() - started:.0f} s)", columns, rows)
-    save("scale", argv, figures, options.out)
-    return 0
+    args = parser.parse_args(argv)
+    args.repeat = args.repeat or (1 if args.quick else 5)
+    args.seconds = args.seconds or (1.5 if args.quick else 6.0)
+    run = Run.begin("scale", argv, CODE)
+    for name in args.only:
+        SECTIONS[name](args, run)
+    return finish(run, args)
 
 
 if __name__ == "__main__":

@@ -5,28 +5,37 @@
 
 One uvicorn process each, one measurement per request, 1, 8 and 64 connections. The servers take turns in every round,
 so that what else the machine does hits all of them; the figures are medians over the rounds. Our services write their
-logs (to nowhere), the references write none.
+logs (to nowhere), the references write none. Bare uvicorn has the model service's event loop and parser.
 """
 
 import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable
 from contextlib import ExitStack
-from statistics import median
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from benchmarks.http_servers import GATEWAY, MODEL, Server, circumstances, server, write_json
+from benchmarks.command import finish, options, progress
+from benchmarks.http_servers import GATEWAY, MODEL, Server, server
+from benchmarks.records import Run
 from common.errors import ProgramError
 from common.iris_dto import FEATURES
-from common.terminal import ArgumentParser, run
+from common.terminal import run
 
-CONNECTIONS = (1, 8, 64)
+CODE = ("3_client_server/services", "common/iris_model")
+CONNECTIONS = {1: "1 connection", 8: "8 connections", 64: "64 connections"}
+UNITS = {"rate": "requests/s", "p50": "ms", "p99": "ms"}
 MANY = 1000  # measurements in the large request
+LARGE = "1 000 measurements in a request"
+RATIOS: tuple[tuple[str, str, str, dict[str, dict[str, float]]], ...] = (  # what, of, to, bars by connections
+    (
+        *("rate", "model service", "bare uvicorn"),
+        {CONNECTIONS[1]: {"at_least": 0.7}, CONNECTIONS[8]: {"at_least": 0.35}, CONNECTIONS[64]: {"at_least": 0.35}},
+    ),
+    ("p99", "model service", "bare uvicorn", {CONNECTIONS[64]: {"at_most": 3}}),
+    ("rate", "model service", "plain FastAPI", {column: {"at_least": 3} for column in CONNECTIONS.values()}),
+    ("p50", "gateway", "model service", {}),
+)
 FLOWER = dict(zip(FEATURES, (5.1, 3.5, 1.4, 0.2), strict=True))
 REPORT = """
 done = function(summary, latency, requests)
@@ -54,19 +63,13 @@ def load(url: str, body: Any, connections: int, seconds: int) -> dict[str, float
     if report["errors"]:
         raise ProgramError(f"{url}: {report['errors']:.0f} of {report['requests']} requests failed.")
     rate = report["requests"] / report["microseconds"] * 1e6
-    return {"rate": rate, "p50_ms": report["p50"] / 1e3, "p99_ms": report["p99"] / 1e3}
+    return {"rate": rate, "p50": report["p50"] / 1e3, "p99": report["p99"] / 1e3}
 
 
-def medians(samples: Iterable[dict[str, float]]) -> dict[str, float]:
-    """Return the median of each figure."""
-    several = list(samples)
-    return {key: round(median(sample[key] for sample in several), 3) for key in several[0]}
-
-
-def measure(rounds: int, seconds: int, console: Console) -> dict[str, Any]:
-    """Start all servers, load them in turns, and return the figures."""
+def measure(found: Run, rounds: int, seconds: int) -> None:
+    """Start all servers, and load them in turns."""
     with ExitStack() as stack:
-        bare = stack.enter_context(server("bare uvicorn", "benchmarks.reference.bare_uvicorn:app"))
+        bare = stack.enter_context(server("bare uvicorn", "benchmarks.reference.bare_uvicorn:app", MODEL.options))
         plain = stack.enter_context(server("plain FastAPI", "benchmarks.reference.fastapi_plain:app"))
         model = stack.enter_context(server("model service", MODEL.app, MODEL.options))
         gateway = stack.enter_context(server("gateway", GATEWAY.app, GATEWAY.options, IRIS_MODEL_URL=model.url))
@@ -77,85 +80,42 @@ def measure(rounds: int, seconds: int, console: Console) -> dict[str, Any]:
             (gateway, "/process", {"data": FLOWER}),
         ]
         large = [(model, "/predict", {"input": [FLOWER] * MANY}), (gateway, "/process", {"data": [FLOWER] * MANY})]
-        samples: dict[tuple[str, int], list[dict[str, float]]] = {}
-        many: dict[str, list[dict[str, float]]] = {}
-        for number in range(-1, rounds):
-            console.print(f"round {number + 1} of {rounds}" if number >= 0 else "warming up")
+        for one, path, body in targets:  # warm up
+            for count in CONNECTIONS:
+                load(one.url + path, body, count, 1)
+        for turn in range(rounds):
+            progress(f"round {turn + 1} of {rounds}")
             for one, path, body in targets:
-                for connections in CONNECTIONS:
-                    sample = load(one.url + path, body, connections, seconds if number >= 0 else 1)
-                    if number >= 0:
-                        samples.setdefault((one.name, connections), []).append(sample)
+                for count, column in CONNECTIONS.items():
+                    for what, value in load(one.url + path, body, count, seconds).items():
+                        found.add(what, one.name, column, value, unit=UNITS[what])
             for one, path, body in large:
-                many.setdefault(one.name, []).append(load(one.url + path, body, 1, seconds))
-        memory = {one.name: round(one.memory_mb(), 1) for one, _, _ in targets}
-    figures = {
-        one.name: {str(count): medians(samples[one.name, count]) for count in CONNECTIONS} for one, _, _ in targets
-    }
-    return {
-        "figures": figures,
-        "memory_mb": memory,
-        "times_the_reference": {
-            str(count): round(
-                median(
-                    ours["rate"] / theirs["rate"]
-                    for ours, theirs in zip(samples[model.name, count], samples[plain.name, count], strict=True)
-                ),
-                2,
-            )
-            for count in CONNECTIONS
-        },
-        "gateway_adds": {
-            str(count): round(
-                median(
-                    through["p50_ms"] / direct["p50_ms"] - 1
-                    for through, direct in zip(samples[gateway.name, count], samples[model.name, count], strict=True)
-                ),
-                2,
-            )
-            for count in CONNECTIONS
-        },
-        "many_measurements": {
-            name: medians(several) | {"times_one": round(medians(several)["p50_ms"] / figures[name]["1"]["p50_ms"], 1)}
-            for name, several in many.items()
-        },
-    }
+                for what, value in load(one.url + path, body, 1, seconds).items():
+                    found.add(LARGE, one.name, what, value, unit=UNITS[what])
+        for one, _, _ in targets:
+            found.count("memory", one.name, "at the end", one.memory_mb(), "MB")
 
 
-def show(result: dict[str, Any], console: Console) -> None:
-    """Print the figures as tables."""
-    table = Table(title="requests/s, p50 and p99 in ms")
-    table.add_column("server")
-    for count in CONNECTIONS:
-        table.add_column(f"{count} connection{'s' if count > 1 else ''}", justify="right")
-    table.add_column("memory, MB", justify="right")
-    for name, by_count in result["figures"].items():
-        cells = [f"{f['rate']:,.0f}  {f['p50_ms']:.2f}  {f['p99_ms']:.2f}" for f in by_count.values()]
-        table.add_row(name, *cells, f"{result['memory_mb'][name]:.0f}")
-    console.print(table)
-    for text, key in (
-        ("model service, times the rate of plain FastAPI", "times_the_reference"),
-        ("gateway adds, times the model service's own p50", "gateway_adds"),
-    ):
-        console.print(f"{text}: " + ", ".join(f"{value:.2f} at {count}" for count, value in result[key].items()))
-    for name, figures in result["many_measurements"].items():
-        console.print(f"{name}, {MANY} measurements: p50 {figures['p50_ms']:.2f} ms, {figures['times_one']} times one")
+def compare(found: Run) -> None:
+    """Add what the figures are of each other, round by round."""
+    for column in CONNECTIONS.values():
+        for what, of, to, bars in RATIOS:
+            bar = bars.get(column, {})
+            found.ratio(f"{what}, {column}: {of} / {to}", (what, of, column), (what, to, column), **bar)
+    for name in ("model service", "gateway"):
+        found.ratio(f"p50, {name}: {MANY} measurements / one", (LARGE, name, "p50"), ("p50", name, "1 connection"))
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure, show, write the result."""
-    parser = ArgumentParser(__doc__)
-    parser.add_argument("--quick", action="store_true", help="one round of one second each")
-    args = parser.parse_args(argv)
+    """Measure, show, write."""
+    args = options(__doc__, "one round of one second each").parse_args(argv)
     if not shutil.which("wrk"):
         raise ProgramError("wrk is missing. Install it with: apt-get install wrk")
-    console = Console()
-    rounds, seconds = (1, 1) if args.quick else (5, 3)
-    result = circumstances() | {"rounds": rounds, "seconds": seconds} | measure(rounds, seconds, console)
-    show(result, console)
-    if not args.quick:
-        console.print(f"written to {write_json('services.json', result)}")
-    return 0
+    rounds, seconds = (args.repeat or 1, 1) if args.quick else (args.repeat or 5, 3)
+    found = Run.begin("services", argv, CODE, rounds=rounds, seconds=seconds)
+    measure(found, rounds, seconds)
+    compare(found)
+    return finish(found, args)
 
 
 if __name__ == "__main__":

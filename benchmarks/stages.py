@@ -10,20 +10,18 @@ import itertools
 import json
 import os
 import subprocess
-import sys
 import time
 import uuid
-from contextlib import suppress
 from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaException, Producer
 
-from benchmarks.harness import ROOT, STOP_SECONDS, Program, wait_for_line
-from common.embedded_kafka import free_ports
+from benchmarks.watching import Measured
 from common.iris_dto import Measurement, Result
 from common.kafka.connection import producer_config, reader_config
 from common.kafka.offsets import assign_at_end
 from common.kafka.topics import RESULTS, TASKS
+from common.programs import ProgramFailed, answers, end_all, free_ports, until
 
 MONOLITH = "1_monolith_cli.iris_classifier_monolith_cli_app"
 LOOP = "2_monolith_user_input_loop.iris_classifier_monolith_user_input_loop_app"
@@ -31,7 +29,7 @@ SERVER = "3_client_server.iris_classifier_rest_server:app"
 MQ_WORKER = "4_message_queue.iris_classifier_mq_worker"
 TASK_WORKER = "5_task_queue.iris_classifier_task_queue_worker"
 TASK_CLIENT = "5_task_queue.iris_classifier_cli_client_task_queue"
-READY_SECONDS = 60.0
+STOP_SECONDS = 15.0  # longest wait for a program to end after SIGTERM
 
 _numbers = itertools.count()
 
@@ -60,7 +58,7 @@ class Stage:
     title = ""
 
     def __init__(self) -> None:
-        self.programs: list[Program] = []
+        self.programs: list[Measured] = []
         self.cpu_seconds = 0.0  # burnt per prediction
         self.peak_mb = 0.0
 
@@ -94,8 +92,7 @@ class Stage:
     def stop(self) -> None:
         """End what does the work in order."""
         programs, self.programs = self.programs, []
-        for program in programs:
-            program.end()
+        end_all(programs, STOP_SECONDS)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -110,8 +107,7 @@ class Stage1(Stage):
 
     def __init__(self) -> None:
         super().__init__()
-        self.running: set[subprocess.Popen[bytes]] = set()
-        self._peak_mb = 0.0
+        self.running: set[Measured] = set()
 
     def client(self) -> Client:
         return CommandLine(self)
@@ -121,19 +117,17 @@ class Stage1(Stage):
         return times.children_user + times.children_system
 
     def memory_mb(self) -> float:
-        if not self._peak_mb:
-            words = [f"{value:g}" for value in flower().row()]
-            program = Program(MONOLITH, *words)
-            while program.running:
-                program.look()
-                time.sleep(0.002)
-            program.wait(STOP_SECONDS)
-            self._peak_mb = program.peak_mb
-        return self._peak_mb
+        if not self.peak_mb:
+            with Measured(MONOLITH, *flower().row()) as program:
+                while program.is_running():
+                    program.look()
+                    time.sleep(0.002)
+            self.peak_mb = program.peak_mb
+        return self.peak_mb
 
     def kill(self) -> None:
-        for process in list(self.running):
-            process.kill()
+        for program in list(self.running):
+            program.kill()
 
 
 class CommandLine:
@@ -143,24 +137,16 @@ class CommandLine:
         self._stage = stage
 
     def ask(self, seconds: float) -> str:
-        command = [sys.executable, "-m", MONOLITH, *map(str, flower().row())]
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=os.environ | self._stage.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        self._stage.running.add(process)
-        try:
-            output = process.communicate(timeout=seconds)[0]
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            return "lost"
-        finally:
-            self._stage.running.discard(process)
-        return "answered" if b"%" in output else "lost"
+        row = flower().row()
+        with Measured(MONOLITH, *row, settings=self._stage.environment, stdin=subprocess.DEVNULL) as program:
+            self._stage.running.add(program)
+            try:
+                program.wait(seconds)
+            except ProgramFailed:
+                return "lost"
+            finally:
+                self._stage.running.discard(program)
+        return "answered" if "%" in program.output else "lost"
 
     def close(self) -> None:
         """Nothing to leave."""
@@ -176,33 +162,26 @@ class Stage2(Stage):
 
 
 class Prompt:
-    """Types at a prompt of its own."""
+    """Types at a prompt of its own, and reads the pipe itself: the fewer threads between, the less they cost."""
 
     def __init__(self, stage: Stage2) -> None:
-        self._program = Program(LOOP, stdin=subprocess.PIPE, stdout=subprocess.PIPE, settings=stage.environment)
+        answers, output = os.pipe()
+        self._program = Measured(LOOP, stdout=output, settings=stage.environment)
+        os.close(output)
+        self._answers = os.fdopen(answers, encoding="utf-8")
         self._stage = stage
         stage.programs.append(self._program)
 
     def ask(self, seconds: float) -> str:
-        process = self._program.process
-        assert process.stdin and process.stdout
-        try:
-            process.stdin.write(" ".join(map(str, flower().row())) + "\n")
-            process.stdin.flush()
-            return "answered" if "%" in process.stdout.readline() else "lost"
-        except OSError:
-            return "lost"
+        self._program.send_line(" ".join(map(str, flower().row())))
+        return "answered" if "%" in self._answers.readline() else "lost"
 
     def close(self) -> None:
-        process = self._program.process
-        with suppress(OSError):
-            for pipe in (process.stdin, process.stdout):
-                if pipe:
-                    pipe.close()
         if self._program in self._stage.programs:
             self._stage.programs.remove(self._program)
             self._stage.peak_mb = self._program.peak_mb
-            self._program.wait(STOP_SECONDS)  # it ends as its input does
+            self._program.finish(STOP_SECONDS)  # it ends as its input does
+        self._answers.close()
 
 
 class Stage3(Stage):
@@ -218,17 +197,8 @@ class Stage3(Stage):
         super().start(cpu_seconds)
         limits = ["--limit-concurrency", str(self.limit)] if self.limit else []
         arguments = [SERVER, "--port", str(self.port), "--log-level", "warning", *limits]
-        self.programs = [Program("uvicorn", *arguments, settings=self.environment)]
-        deadline = time.monotonic() + READY_SECONDS
-        while time.monotonic() < deadline and self.programs[0].running:
-            with suppress(OSError, http.client.HTTPException):
-                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
-                connection.request("GET", "/health")
-                connection.getresponse().read()
-                connection.close()
-                return
-            time.sleep(0.01)
-        raise TimeoutError(f"The server does not answer: {self.programs[0].end()}")
+        self.programs = [Measured("uvicorn", *arguments, settings=self.environment)]
+        until(lambda: answers(f"http://127.0.0.1:{self.port}/health"), what="an answer", programs=self.programs)
 
     def client(self) -> Client:
         return Http(self.port, keep=self.limit is None)
@@ -270,8 +240,8 @@ class Stage4(Stage):
 
     def start(self, cpu_seconds: float = 0.0) -> None:
         super().start(cpu_seconds)
-        self.programs = [Program(MQ_WORKER, settings=self.environment)]
-        wait_for_line(self.programs[0], "ready")
+        self.programs = [Measured(MQ_WORKER, settings=self.environment)]
+        self.programs[0].wait_for("ready")
 
     def client(self) -> Client:
         return Subscriber()
@@ -314,8 +284,8 @@ class Stage5(Stage):
 
     def start(self, cpu_seconds: float = 0.0) -> None:
         super().start(cpu_seconds)
-        self.programs = [Program(TASK_WORKER, settings=self.environment)]
-        wait_for_line(self.programs[0], "ready")
+        self.programs = [Measured(TASK_WORKER, settings=self.environment)]
+        self.programs[0].wait_for("ready")
 
     def client(self) -> Client:
         return TaskAsker(self._client)

@@ -1,25 +1,27 @@
 """How long stage 1 takes from its start to its answer, beside importing scikit-learn, and what is imported for it.
 
+The programs are started by turns, so that what slows the machine slows all of them.
+
 Run: python -m benchmarks.start_up            # 15 times
      python -m benchmarks.start_up --quick    # 3 times
 """
 
-import argparse
 import re
 import subprocess
 import sys
 import time
 from collections import Counter
-from pathlib import Path
-from typing import Any
 
-from benchmarks.harness import ROOT, save, show_table, summary
+from benchmarks.command import finish, options
+from benchmarks.records import Run
 from common.iris_model import load_model
+from common.settings import ROOT
 
 STAGE = "1_monolith_cli.iris_classifier_monolith_cli_app"
+CODE = ("1_monolith_cli", "common/iris_dto.py", "common/iris_model", "common/settings.py", "common/terminal.py")
 FLOWER = ["5.1", "3.5", "1.4", "0.2"]
 BAR = 1.15
-SHOWN = 12  # packages in the table
+SHOWN = 15  # packages in the table
 IMPORT_LINE = re.compile(r"import time:\s+(\d+) \|\s+(\d+) \| *(\S+)")
 
 
@@ -43,7 +45,7 @@ def seconds(command: list[str]) -> float:
     return time.perf_counter() - start
 
 
-def imports(command: list[str]) -> list[dict[str, Any]]:
+def imports(command: list[str]) -> dict[str, tuple[float, int]]:
     """Return per package what its import takes by itself, in ms, and how many modules that are; dearest first."""
     traced = [command[0], "-X", "importtime", *command[1:]]
     done = subprocess.run(traced, cwd=ROOT, check=True, capture_output=True, text=True)
@@ -53,46 +55,26 @@ def imports(command: list[str]) -> list[dict[str, Any]]:
         package = package if package not in sys.stdlib_module_names else "standard library"
         own[package] += int(microseconds)
         modules[package] += 1
-    return [{"package": p, "ms": round(us / 1000, 1), "modules": modules[p]} for p, us in own.most_common()]
+    return {package: (round(us / 1000, 1), modules[package]) for package, us in own.most_common()}
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure, print, save."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="3 times")
-    parser.add_argument("--repeat", type=int, metavar="R", help="how many times")
-    parser.add_argument("--out", type=Path, help="folder for start_up.json")
-    args = parser.parse_args(argv)
+    """Measure, show, write."""
+    args = options(__doc__, "3 times").parse_args(argv)
     repeat = args.repeat or (3 if args.quick else 15)
-
+    run = Run.begin("start_up", argv, CODE)
     programs = commands()
-    times: dict[str, list[float]] = {name: [] for name in programs}
     for command in programs.values():
         seconds(command)  # the first one reads the disk
     for _ in range(repeat):
         for name, command in programs.items():
-            times[name].append(seconds(command))
-    pairs = [a / b for a, b in zip(times["stage 1, answer"], times["scikit-learn and load"], strict=True)]
-    ratio = summary(pairs) | {"bar": BAR, "reached": summary(pairs)["median"] <= BAR}
-    figures = {
-        "seconds": {name: summary(values) for name, values in times.items()},
-        "ratios": {"stage 1 / scikit-learn and load": ratio},
-        "imports": imports(programs["stage 1, answer"]),
-        "scikit_learn_is_imported": any(p["package"] == "sklearn" for p in imports(programs["stage 1, answer"])),
-    }
-    show_table(
-        f"Start to end, seconds, medians of {repeat}",
-        ["program", "seconds", "min", "max"],
-        [(name, f["median"], f["min"], f["max"]) for name, f in figures["seconds"].items()],
-    )
-    show_table(
-        "What stage 1 imports",
-        ["package", "ms", "modules"],
-        [(p["package"], p["ms"], p["modules"]) for p in figures["imports"][:SHOWN]],
-    )
-    print(f"stage 1 / scikit-learn and load: {ratio['median']:.2f} (bar: at most {BAR})")
-    save("start_up", argv, figures, args.out)
-    return 0
+            run.add("program", name, "start to end", seconds(command), unit="s")
+    stage, reference = (("program", name, "start to end") for name in ("stage 1, answer", "scikit-learn and load"))
+    run.ratio("stage 1 / scikit-learn and load", stage, reference, at_most=BAR)
+    for package, (ms, modules) in list(imports(programs["stage 1, answer"]).items())[:SHOWN]:
+        run.count("stage 1 imports", package, "time", ms, "ms")
+        run.count("stage 1 imports", package, "modules", modules)
+    return finish(run, args)
 
 
 if __name__ == "__main__":

@@ -17,10 +17,12 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
 from threading import Lock
 
-from benchmarks.harness import machine
+from benchmarks import report as pages
+from benchmarks.machine import machine
 from common.iris_model import load_model
 from common.terminal import run
 from faults import table
@@ -72,18 +74,20 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the figures here")
     parser.add_argument("--logs", type=Path, metavar="FOLDER", help="keep what programs printed where a bar is missed")
     parser.add_argument(
-        "--render", action="store_true", help="write the table of the last figures into stage 5's RELIABILITY.md"
+        "--render",
+        action="store_true",
+        help="write the table of the last figures into its page: python -m benchmarks.report",
     )
     args = parser.parse_args()
     if args.render:
-        return table.render()
+        return pages.main([])
     load_model()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     names = args.fault or [name for name, fault in FAULTS.items() if (fault.quick if args.quick else fault.full)]
     modes = [args.delivery] if args.delivery else MODES
     jobs = [Outcome(name, mode, args.seed) for name in sorted(names, key=_kafka) for mode in modes]
     options = [a for a in sys.argv[1:] if a not in ("--json", str(args.json), "--logs", str(args.logs))]
-    command, where = " ".join(["python -m faults", *options]), machine()
+    command, where = " ".join(["python -m faults", *options]), machine() | {"date": date.today().isoformat()}
     done: list[Outcome] = []
     lock = Lock()
 

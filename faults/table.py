@@ -1,33 +1,53 @@
-"""Outcomes as lines of a terminal, as JSON, and as a table in stage 5's RELIABILITY.md."""
+"""Outcomes as lines of a terminal, as JSON, and as a table in stage 5's RELIABILITY.md, which `show()` prints."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from common.errors import ProgramError
+from benchmarks.machine import describe
+from benchmarks.tables import markdown, number, wrapped
 from common.settings import ROOT
 from faults.catalogue import FAULTS
 from faults.outcome import Outcome
 
-README = ROOT / "5_task_queue" / "RELIABILITY.md"
 DATA = ROOT / "faults" / "results" / "faults.json"
-BEGIN, END = "<!-- faults:begin -->", "<!-- faults:end -->"
-NOT_GUARANTEED = [
-    "| what is not guaranteed | why |",
-    "|---|---|",
-    "| one result per task message in at-least-once mode | a worker that dies between delivery and commit leaves a "
-    "batch that is done again; the second result is no second row, as the task id is the key |",
-    "| one execution per task, in either mode | work that was not committed is done again; "
-    "what a handler does outside Kafka is not undone |",
-    "| one result where one id is submitted twice | two messages are two tasks to Kafka; the store keeps one row |",
-    "| no late message of a transaction that a coordinator has ended | the client library does not speak the second "
-    "part of KIP-890 yet: readers stay idempotent by task id |",
-    "| exactly-once on a lone broker that is killed, other than the embedded one | Kafka 4.3 can leave a transaction "
-    "open for ever when its only broker comes back (`common/embedded_kafka/fencing.py` says why): use three |",
-    "| these times on a hosted Kafka | its session timeout is 45 s and a dead broker is noticed after 9 s, unless it "
-    "is set as in `common/embedded_kafka/broker_settings.py` |",
-    "| results that were in a topic when somebody deleted it | they are gone if the persister had not stored them |",
-]
+FAULT_COLUMNS = (
+    *("fault", "delivery", "times", "sent", "results", "lost", "rows doubled, SQLite", "rows doubled, PostgreSQL"),
+    *("results doubled", "executed again", "standstill, s", "longest wait, s"),
+)
+NOT_GUARANTEED = (
+    (
+        "one result per task message in at-least-once mode",
+        "a worker that dies between delivery and commit leaves a batch, or a few lone tasks, that are done again; "
+        "the second result is no second row, as the task id is the key",
+    ),
+    (
+        "one execution per task, in either mode",
+        "work that was not committed is done again; what a handler does outside Kafka is not undone",
+    ),
+    (
+        "one result where one id is submitted twice",
+        "two messages are two tasks to Kafka; the store keeps one row",
+    ),
+    (
+        "no late message of a transaction that a coordinator has ended",
+        "the client library does not speak the second part of KIP-890 yet: readers stay idempotent by task id",
+    ),
+    (
+        "exactly-once on a lone broker that is killed, other than the embedded one",
+        "Kafka 4.3 can leave a transaction open for ever when its only broker comes back "
+        "(`common/embedded_kafka/fencing.py` says why): use three",
+    ),
+    (
+        "these times on a hosted Kafka",
+        "its session timeout is 45 s and a dead broker is noticed after 9 s, unless it is set as in "
+        "`common/embedded_kafka/broker_settings.py`",
+    ),
+    (
+        "results that were in a topic when somebody deleted it",
+        "they are gone if the persister had not stored them",
+    ),
+)
 
 HEAD = (
     f"{'fault':<20} {'delivery':<14} {'times':>5} {'sent':>7} {'results':>7} {'lost':>5} {'rows+':>5} "
@@ -69,47 +89,36 @@ def keep_logs(source: Path, target: Path) -> None:
         copy.write_bytes(log.read_bytes())
 
 
-def render(data: Path = DATA, readme: Path = README) -> int:
-    """Write the table between the markers in RELIABILITY.md of stage 5.
-
-    Raises:
-        ProgramError: there are no figures yet, or no markers.
-    """
-    if not data.exists():
-        raise ProgramError(f"No figures yet: python -m faults --json {data.relative_to(ROOT)}")
-    text = readme.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        raise ProgramError(f"{readme.name} has no {BEGIN} ... {END}.")
-    table = markdown(json.loads(data.read_text(encoding="utf-8")))
-    readme.write_text(f"{before}{begin}\n{table}\n{end}{after}", encoding="utf-8")
-    return 0
+def show() -> None:
+    """Print the table of the last figures, what is not guaranteed, and where the figures come from."""
+    data = json.loads(DATA.read_text(encoding="utf-8"))
+    print(markdown(FAULT_COLUMNS, *rows(data["faults"])))
+    print(markdown(["what is not guaranteed", "why"], *NOT_GUARANTEED))
+    print(wrapped(f"`{data['command']}`, {data['machine']['date']}: {describe(data['machine'])}."), end="")
 
 
-def markdown(data: dict[str, Any]) -> str:
-    """Return the figures as a Markdown table with what a reader needs to judge them."""
-    lines = [
-        "| fault | delivery | times | sent | results | lost | rows doubled, SQLite | rows doubled, PostgreSQL "
-        "| results doubled | executed again | standstill, s | longest wait, s |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
-    ]
-    for f in data["faults"]:
+def totals() -> None:
+    """Print what all faults together have done."""
+    faults = [row for row in json.loads(DATA.read_text(encoding="utf-8"))["faults"] if row["fault"] != "fresh-clients"]
+    totals = {
+        "times that a worker, a persister or a broker was killed, frozen or misled": ["times"],
+        "tasks sent meanwhile": ["sent"],
+        "of these lost": ["lost"],
+        "rows doubled, in SQLite or PostgreSQL": ["rows_doubled", "postgres_rows_doubled"],
+    }
+    rows = [[text, number(sum(row[key] or 0 for row in faults for key in keys))] for text, keys in totals.items()]
+    print(markdown(["`python -m faults`", "all faults together"], *rows))
+
+
+def rows(faults: list[dict[str, Any]]) -> list[list[str]]:
+    """Return the cells of the fault table, and a row for each bar that was missed."""
+    found = []
+    for f in faults:
         text = FAULTS[f["fault"]].text if f["fault"] in FAULTS else f["fault"]
         notes = "".join(f"; {note}" for note in f["notes"])
         cells = [f"{text} (`{f['fault']}`{notes})", f["delivery"], f["times"], f["sent"], f["results"], f["lost"]]
         cells += [f["rows_doubled"], _or_dash(f["postgres_rows_doubled"]), f["results_doubled"], f["executions_again"]]
         cells += [f"{f['standstill']:.1f}", f"{f['longest_wait']:.1f}"]
-        lines.append("| " + " | ".join(str(cell).replace("|", "/") for cell in cells) + " |")
-        lines += [f"| **missed:** {what} " + "|" * 11 for what in f["missed"]]
-    machine = data["machine"]
-    return "\n".join(
-        [
-            *lines,
-            "",
-            *NOT_GUARANTEED,
-            "",
-            f"`{data['command']}`, {machine['date']}: {machine['cores']} cores, {machine['memory_gb']} GB, "
-            f"{machine['system']}, Python {machine['python']}, Kafka {machine['kafka']}.",
-        ]
-    )
+        found.append([str(cell) for cell in cells])
+        found += [[f"**missed:** {what}", *[""] * (len(cells) - 1)] for what in f["missed"]]
+    return found

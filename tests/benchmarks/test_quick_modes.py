@@ -1,19 +1,31 @@
 """Every measurement runs in a quick mode, and what it counts adds up. No timing is asserted."""
 
-import json
+import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 pytest.importorskip("matplotlib", reason="pip install -e '.[bench]'")
-from benchmarks import persister_rate, profiles, round_trip, scale, scoreboard, start_up, worker_rate
-from benchmarks.harness import kafka, tasks
+from benchmarks import (
+    overload,
+    persister_rate,
+    profiles,
+    round_trip,
+    scale,
+    scoreboard,
+    services,
+    start_up,
+    worker_rate,
+)
+from benchmarks.broker import fill, kafka, tasks
+from benchmarks.records import Record, Run
+from benchmarks.watching import Measured, watch
 from common.iris_dto import Task
+from common.kafka.topics import RESULTS, TASKS
 
 
-def record(folder: Path, name: str) -> dict[str, Any]:
-    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+def rows(records: list[Record]) -> set[str]:
+    return {record.row for record in records}
 
 
 def test_a_backlog_has_valid_tasks_that_all_differ():
@@ -24,65 +36,66 @@ def test_a_backlog_has_valid_tasks_that_all_differ():
 
 def test_worker_rate_measures_every_program(tmp_path: Path):
     assert worker_rate.main(["--quick", "--tasks", "20000", "--seconds", "1", "--out", str(tmp_path)]) == 0
-    found = record(tmp_path, "worker_rate")
-    assert set(found["programs"]) == set(worker_rate.PROGRAMS)
-    assert all(program["tasks_per_second"]["median"] > 0 for program in found["programs"].values())
-    assert set(found["ratios"]) == set(worker_rate.BARS)
+    run = Run.read("worker_rate", tmp_path)
+    assert rows(run.table("program")) == set(worker_rate.PROGRAMS)
+    assert all(record.value > 0 for record in run.table("program"))
+    assert rows(run.table("ratio")) == {f"{of} / {to}" for of, to, _ in worker_rate.BARS}
 
 
 def test_a_group_that_is_forgotten_begins_anew_and_each_result_is_there():
     with kafka(partitions=2) as broker:
-        total = worker_rate.fill(broker.servers, worker_rate.TASKS, tasks(3000))
+        total = fill(broker.servers, TASKS, tasks(3000))
         for _ in range(2):
             broker.forget(worker_rate.WORKER_GROUP)
             assert broker.committed(worker_rate.WORKER_GROUP) == 0
-            program = worker_rate.Program(worker_rate.WORKER)
-            worker_rate.watch(program, lambda: broker.committed(worker_rate.WORKER_GROUP), total, 5.0)
-            program.end()
+            with Measured(worker_rate.WORKER) as program:
+                watch(program, lambda: broker.committed(worker_rate.WORKER_GROUP), total, 5.0)
         assert total == 3000
-        assert broker.end(worker_rate.TASKS) == 3000
+        assert broker.end(TASKS) == 3000
         done = broker.committed(worker_rate.WORKER_GROUP)
-        assert broker.messages(worker_rate.RESULTS) == 3000 + done
-        broker.empty(worker_rate.RESULTS)
-        assert broker.messages(worker_rate.RESULTS) == 0
+        assert broker.messages(RESULTS) == 3000 + done
+        broker.empty(RESULTS)
+        assert broker.messages(RESULTS) == 0
 
 
 def test_every_question_of_the_round_trips_has_one_answer(tmp_path: Path):
     assert round_trip.main(["--quick", "--rounds", "20", "--changes", "neither's work", "--out", str(tmp_path)]) == 0
-    found = record(tmp_path, "round_trip")
-    answered = found["answered"]
-    assert answered["sent"] == answered["expected"] == answered["results"]
-    assert set(found["systems"]) >= {"at-least-once", "exactly-once", "FastStream", "neither's work"}
-    assert all(f["p50 of raw"]["repeats"] == 1 for f in found["systems"].values())
-    assert found["raw"]["p50"]["repeats"] == len(found["systems"])
+    run = Run.read("round_trip", tmp_path)
+    sent, expected, results = (run.value("question", "of all runs", w) for w in ("sent", "expected", "results"))
+    assert sent == expected == results
+    assert rows(run.table("system")) >= {"raw", "at-least-once", "exactly-once", "FastStream"}
+    assert rows(run.table("at-least-once, but")) == {"as it is", "neither's work: both of it"}
+    assert run.figures["system", "FastStream", "p50 of raw"].repeats == 1
+    assert run.figures["system", "raw", "p50"].repeats == 6  # beside each of the systems
 
 
 def test_stage_1_answers_without_scikit_learn(tmp_path: Path):
     assert start_up.main(["--quick", "--repeat", "1", "--out", str(tmp_path)]) == 0
-    found = record(tmp_path, "start_up")
-    assert not found["scikit_learn_is_imported"]
-    assert {"numpy", "pydantic", "common"} <= {entry["package"] for entry in found["imports"]}
+    assert {"numpy", "pydantic", "common"} <= rows(Run.read("start_up", tmp_path).table("stage 1 imports"))
+    assert "sklearn" not in start_up.imports(start_up.commands()["stage 1, answer"])
 
 
 def test_the_persister_stores_each_result_once(tmp_path: Path):
     assert persister_rate.main(["--quick", "--results", "20000", "--out", str(tmp_path)]) == 0
-    found = record(tmp_path, "persister_rate")
-    assert found["stored"] == [20_000]
-    assert found["sent"] == 20_200
+    run = Run.read("persister_rate", tmp_path)
+    assert run.value("count", "results", "sent") == 20_200
+    assert run.value("count", "results", "stored") == 20_000
 
 
 def test_scale_measures_batches(tmp_path: Path):
     assert scale.main(["--quick", "--only", "batches", "--out", str(tmp_path)]) == 0
-    assert {row["batch"] for row in record(tmp_path, "scale")["batches"]} == {1, 1000}
+    assert rows(Run.read("scale", tmp_path).table("batches")) == {"at most 1 task", "at most 1000 tasks"}
 
 
 @pytest.mark.slow
 def test_scale_measures_workers_sizes_and_brokers(tmp_path: Path):
     assert scale.main(["--quick", "--out", str(tmp_path)]) == 0
-    found = record(tmp_path, "scale")
-    assert {(row["partitions"], row["workers"]) for row in found["workers"]} == {(1, 1), (1, 2), (2, 1), (2, 2)}
-    assert {row["bytes"] for row in found["sizes"]} == {150, 4096}
-    assert {row["brokers"] for row in found["brokers"]} == {1, 3}
+    run = Run.read("scale", tmp_path)
+    workers = {(record.row, record.column) for record in run.table("workers")}
+    models = ("1 ms model, 1 partition", "1 ms model, 2 partitions")
+    assert workers == {(row, column) for row in models for column in ("1 worker", "2 workers")}
+    assert rows(run.table("sizes")) == {"150 bytes", "4096 bytes"}
+    assert rows(run.table("brokers")) == {"1 broker", "3 brokers"}
 
 
 def test_a_padded_task_is_the_same_task():
@@ -94,10 +107,30 @@ def test_a_padded_task_is_the_same_task():
 @pytest.mark.slow
 def test_the_phases_of_each_stage_are_all_there(tmp_path: Path):
     assert profiles.main(["--quick", "--out", str(tmp_path)]) == 0
-    found = record(tmp_path, "profiles")["microseconds"]
-    assert len(found) == 6
-    assert all(set(phases) == set(profiles.PHASES) for phases in found.values())
-    assert found["1 command line"]["import"] > found["1 command line"]["predict"]
+    run = Run.read("profiles", tmp_path)
+    stages = rows(run.table("one task"))
+    assert len(stages) == 6
+    for stage in stages:
+        phases = {record.column for record in run.table("one task") if record.row == stage}
+        assert phases == {*profiles.PHASES, "all"}
+    assert run.value("one task", "1 command line", "import") > run.value("one task", "1 command line", "predict")
+
+
+def test_overload_with_and_without_a_limit(tmp_path: Path):
+    assert overload.main(["--quick", "--out", str(tmp_path)]) == 0
+    run = Run.read("overload", tmp_path)
+    assert run.tables() == ["no limit", "limit 2"]
+    assert run.value("no limit", "16 clients", "refused/s") == 0 < run.value("limit 2", "16 clients", "refused/s")
+    assert (tmp_path / "overload.svg").exists()
+
+
+@pytest.mark.skipif(not shutil.which("wrk"), reason="apt-get install wrk")
+@pytest.mark.slow
+def test_the_services_beside_their_references(tmp_path: Path):
+    assert services.main(["--quick", "--out", str(tmp_path)]) == 0
+    run = Run.read("services", tmp_path)
+    assert rows(run.table("rate")) == {"bare uvicorn", "plain FastAPI", "model service", "gateway"}
+    assert all(record.value > 0 for record in run.figures.values())
 
 
 @pytest.mark.slow
@@ -112,18 +145,19 @@ def test_the_scoreboard_adds_up(tmp_path: Path):
 
 
 def check_scoreboard(folder: Path, keys: str) -> None:
-    found = record(folder, "scoreboard")
-    stages = found["stages"]
-    assert list(stages) == list(keys)
-    for key, stage in stages.items():
-        for name in ("overload", "killed"):
-            outcomes = stage[name]
-            assert outcomes["asked"] == outcomes["answered"] + outcomes["refused"] + outcomes["lost"]
-        assert ("backlog" in stage) == (key in "45")
-    assert stages["3"]["overload"]["refused"] > 0
-    assert stages["5"]["overload"]["answered"] == scoreboard.CROWD
-    assert stages["5"]["killed"]["lost"] == 0
-    assert all(limit["median"] > 0 for limit in found["limits"].values())
-    assert set(found["ratios"]) == {name for name, (key, _, _) in scoreboard.RATIOS.items() if key in keys}
-    drawn = {path.name for path in folder.glob("*.svg")}
-    assert drawn == {"throughput.svg", "latency.svg", "outcomes.svg"}
+    run = Run.read("scoreboard", folder)
+    titles = {key: scoreboard.STAGES[key]().title for key in keys}
+    for table in ("overload", "killed"):
+        assert rows(run.table(table)) == set(titles.values())
+        for title in titles.values():
+            asked, *outcomes = (run.value(table, title, what) for what in ("asked", *scoreboard.OUTCOMES))
+            assert asked == sum(outcomes)
+    behind = {record.row for record in run.table(scoreboard.RATES) if record.column == scoreboard.BACKLOG}
+    assert behind == {titles[key] for key in "45" if key in keys}
+    assert run.value("overload", titles["3"], "refused") > 0
+    assert run.value("overload", titles["5"], "answered") == scoreboard.CROWD
+    assert run.value("killed", titles["5"], "lost") == 0
+    assert all(limit.value > 0 for limit in run.table("limit"))
+    measured = {name for name, ((title, _), _) in scoreboard.RATIOS.items() if title in titles.values()}
+    assert rows(run.table("ratio")) == measured
+    assert {path.name for path in folder.glob("*.svg")} == {"throughput.svg", "latency.svg", "outcomes.svg"}

@@ -97,12 +97,9 @@ def test_single_faults_take_their_places_among_the_others(tmp_path: Path) -> Non
     assert written["command"] == "all of them"
 
 
-def test_the_table_is_written_between_the_markers(tmp_path: Path) -> None:
-    data, readme = tmp_path / "faults.json", tmp_path / "README.md"
-    machine = {"date": "2026-11-21", "cores": 2, "memory_gb": 8, "system": "Linux", "python": "3.11", "kafka": "4.3.1"}
-    table.write(data, [Outcome("zombie", "exactly-once", 1, times=20, sent=100, results=100)], "the command", machine)
-    readme.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n", encoding="utf-8")
-    assert table.render(data, readme) == 0
-    text = readme.read_text(encoding="utf-8")
-    assert text.startswith(f"before\n{table.BEGIN}\n| fault |") and text.endswith(f"{table.END}\nafter\n")
-    assert "(`zombie`) | exactly-once | 20 | 100 | 100 | 0 |" in text and "old" not in text
+def test_the_table_has_a_row_for_each_fault_and_each_bar_that_was_missed() -> None:
+    missed = Outcome("zombie", "exactly-once", 1, times=20, sent=100, results=99, lost=1).to_json()
+    first, second = table.rows([missed])
+    assert first[0].endswith("(`zombie`)") and first[1:6] == ["exactly-once", "20", "100", "99", "1"]
+    assert second[0] == "**missed:** 1 lost"
+    assert len(first) == len(second) == len(table.FAULT_COLUMNS)

@@ -6,26 +6,27 @@ PostgreSQL refuses to run as root. There it runs as the user `nobody`, from a co
 read; the wheel's own way is to add a user to the machine and to open every folder above the programs to everybody.
 """
 
-import argparse
 import os
+import pwd
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import tempfile
-import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
+
+from common.errors import ProgramError
+from common.programs import Program, free_ports, until
+from common.terminal import ArgumentParser, run
 
 START_SECONDS = 30.0
 STOP_SECONDS = 5.0
 UNPRIVILEGED = "nobody"
 
 
-class PostgresMissing(Exception):
+class PostgresMissing(ProgramError):
     """The wheel is not installed here, or has no programs for this machine."""
 
 
@@ -51,58 +52,48 @@ class EmbeddedPostgres:
     """A server with fresh data in a folder of its own, on this machine only: `with EmbeddedPostgres() as server:`."""
 
     def __init__(self, port: int = 0) -> None:
-        self.port = port or free_port()
+        self.port = port or free_ports(1)[0]
+        self._stack = ExitStack()
         self._as: dict[str, Any] = {"cwd": "/"}
-        self._log: Path
-        self._process: subprocess.Popen[Any] | None = None
-        self._bin: Path
-        self._data: Path
+        self._program: Program | None = None
 
     def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            folder = Path(
-                stack.enter_context(tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True))
-            )
-            install = programs()
-            if os.geteuid() == 0:
-                self._as |= {"user": UNPRIVILEGED, "group": _group(), "extra_groups": []}
-                folder.chmod(0o755)
-                install = readable_copy(install, folder)
+        with self._stack as stack:
+            temporary = tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True)
+            folder, install = Path(stack.enter_context(temporary)), programs()
             self._bin, self._data, self._log = install / "bin", folder / "data", folder / "log"
             self._data.mkdir(mode=0o700)
             if os.geteuid() == 0:
-                shutil.chown(self._data, UNPRIVILEGED, _group())
+                group = pwd.getpwnam(UNPRIVILEGED).pw_gid
+                self._as |= {"user": UNPRIVILEGED, "group": group, "extra_groups": []}
+                folder.chmod(0o755)
+                self._bin = readable_copy(install, folder) / "bin"
+                shutil.chown(self._data, UNPRIVILEGED, group)
             initdb = [self._bin / "initdb", "--auth=trust", "--encoding=utf8", "--no-sync", "-U", "postgres"]
-            self._run([*initdb, "-D", self._data])
-            stack.callback(self.kill)
+            Program([*initdb, "-D", self._data], **self._as).finish(START_SECONDS)
+            stack.callback(self.kill)  # the data is thrown away
             self.start()
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.kill()  # the data is thrown away
         self._stack.close()
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
         # No fsync: the data outlives the server's processes, which is all that a test needs, but no power cut.
         settings = ["fsync=off", "listen_addresses=127.0.0.1", "unix_socket_directories=", f"port={self.port}"]
-        with self._log.open("ab") as log:
-            command = [str(self._bin / "postgres"), "-D", str(self._data), *(f"--{one}" for one in settings)]
-            process: subprocess.Popen[Any] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self._as
-            )
-        self._process = process
-        deadline = time.monotonic() + START_SECONDS
-        while self._answers():
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"PostgreSQL did not start:\n{self._log.read_text(encoding='utf-8')[-2000:]}")
-            time.sleep(0.05)
+        command = [self._bin / "postgres", "-D", self._data, *(f"--{one}" for one in settings)]
+        self._program = Program(command, name="PostgreSQL", log=self._log, **self._as)
+        until(self._answers, START_SECONDS, "PostgreSQL answers", [self._program])
 
-    def _answers(self) -> int:
-        """Return 0 where it does."""
+    def _answers(self) -> bool:
         command = [self._bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
-        return subprocess.run(command, timeout=START_SECONDS, check=False).returncode
+        return subprocess.run(command, timeout=START_SECONDS, check=False).returncode == 0
+
+    def is_running(self) -> bool:
+        """Return whether the server has not ended."""
+        return self._program is not None and self._program.is_running()
 
     def stop(self) -> None:
         """Stop it; its connections are cut."""
@@ -113,52 +104,29 @@ class EmbeddedPostgres:
         self._end(signal.SIGQUIT)  # "immediate shutdown": nothing is written any more
 
     def _end(self, number: signal.Signals) -> None:
-        if self._process and self._process.poll() is None:
-            self._process.send_signal(number)
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(STOP_SECONDS)
-            if self._process.poll() is None:
-                self._process.kill()
-                self._process.wait(STOP_SECONDS)
+        if self._program and self.is_running():
+            self._program.signal(number)
+            until(lambda: not self.is_running(), STOP_SECONDS, "the end of PostgreSQL")
 
     def dsn(self, database: str = "postgres") -> str:
         """Return the address of a database."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
-    def _run(self, command: list[Any]) -> None:
-        done = subprocess.run(command, capture_output=True, timeout=START_SECONDS, check=False, **self._as)
-        if done.returncode:
-            raise RuntimeError(done.stderr.decode("utf-8", errors="replace"))
 
-
-def _group() -> int:
-    import pwd
-
-    return pwd.getpwnam(UNPRIVILEGED).pw_gid
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(argv: list[str] | None = None) -> int:
+    """Run a server until Ctrl-C, SIGTERM or its own end."""
+    parser = ArgumentParser(__doc__)
     parser.add_argument("--port", type=int, default=5432)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with EmbeddedPostgres(args.port) as server:
             print(f"PostgreSQL is ready: {server.dsn()}. Press Ctrl-C to stop.", flush=True)
-            while server._process and server._process.poll() is None:
-                time.sleep(0.2)
+            until(lambda: not server.is_running(), float("inf"))
     except KeyboardInterrupt:
         return 0
-    except (PostgresMissing, RuntimeError) as error:
-        print(error, file=sys.stderr)
     return 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

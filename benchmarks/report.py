@@ -32,8 +32,8 @@ def render(text: str, name: str = "page") -> str:
 
 
 def settled(text: str) -> str:
-    """Return a page without the lines that say what has changed since it was measured."""
-    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith(STALE))
+    """Return a page without what it says about code that has changed since it was measured."""
+    return STALE.sub("", text)
 
 
 def main(argv: list[str] | None = None) -> int:

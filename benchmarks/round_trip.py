@@ -11,6 +11,7 @@ Run: python -m benchmarks.round_trip            # 1 000 rounds, 5 times, some 8 
 import importlib
 import json
 import random
+import re
 import sys
 import time
 import uuid
@@ -29,6 +30,7 @@ from common.kafka.topics import RESULTS, TASKS
 
 CLIENT = "5_task_queue.iris_classifier_cli_client_task_queue"
 RAW = "benchmarks.reference.raw_round_trip"
+TIMES = re.compile(r"^\[")  # a line of seconds
 BLOCK = 100  # questions in a row
 WARM_UP = 50  # questions that do not count, each time that a program has been started
 ANSWER_SECONDS = 20.0
@@ -50,7 +52,7 @@ def raw(broker: Kafka, topics: str, *arguments: str) -> Iterator[Ask]:
 
         def ask(rounds: int) -> list[float]:
             program.send_line(rounds)
-            return json.loads(program.wait_for_line("]"))
+            return json.loads(program.wait_for_line(TIMES))
 
         yield ask
         program.finish(ANSWER_SECONDS)

@@ -64,16 +64,17 @@ def source(run: Run) -> str:
     """Return where the figures come from: the command, the commit, the machine; and what has changed since."""
     by = f"`{run.command}`, {run.date}"
     with_commit = f", with commit {run.commit}" if run.commit else ""
-    return _wrapped(f"{by}{with_commit}: {describe(run.machine)}.") + stale(run)
+    return wrapped(f"{by}{with_commit}: {describe(run.machine)}.") + stale(run)
 
 
 def stale(*runs: Run) -> str:
     """Return the modules that have changed since they were measured; an empty string if none has."""
     names = dict.fromkeys(name for run in runs for name in changed(run.code))
-    return _wrapped(f"*Changed since then: {', '.join(f'`{name}`' for name in names)}.*") if names else ""
+    return wrapped(f"*Changed since then: {', '.join(f'`{name}`' for name in names)}.*") if names else ""
 
 
-def _wrapped(text: str) -> str:
+def wrapped(text: str) -> str:
+    """Return text in lines that one can read in the source of a page."""
     return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False) + "\n"
 
 

@@ -24,19 +24,25 @@ def tables(measurement: str, *names: str, ranges: bool = True, source: bool = Tr
 
 
 def claims(*claims: tuple[str, str, Place]) -> None:
-    """Print figures in one table, each with two digits, its range, its command and its commit.
+    """Print figures as a list, each with two digits, its range, its command and its commit.
 
     A claim is what the figure says, and where it stands: measurement, (table, row, column).
     """
     runs = {measurement: Run.read(measurement) for _, measurement, _ in claims}
-    rows = []
     for text, measurement, place in claims:
-        run = runs[measurement]
-        record = run.figures[place]
+        run, record = runs[measurement], runs[measurement].figures[place]
         figure = f"{as_tables.cell(record, digits=2)} {record.unit}".strip()
-        rows.append([text, figure, f"`{run.command}`", run.commit])
-    print(as_tables.markdown(["", "measured", "with", "commit"], *rows))
-    print(as_tables.stale(*runs.values()), end="")
+        print(f"- {text}: {figure} (`{run.command}`, commit {run.commit})")
+    print("\n" + as_tables.stale(*runs.values()), end="")
+
+
+def front_page() -> None:
+    """Print what the front page claims."""
+    claims(
+        ("one worker process", "worker_rate", ("program", "at-least-once", "rate")),
+        ("times as much as one task at a time", "worker_rate", ("ratio", "at-least-once / one-by-one", "measured")),
+        ("share of what Kafka's client can echo", "worker_rate", ("ratio", "at-least-once / echo", "measured")),
+    )
 
 
 def capacity() -> None:

@@ -97,17 +97,13 @@ def show() -> None:
     print(wrapped(f"`{data['command']}`, {data['machine']['date']}: {describe(data['machine'])}."), end="")
 
 
-def totals() -> None:
-    """Print what all faults together have done."""
+def claim() -> None:
+    """Print in one line what all faults together have done."""
     faults = [row for row in json.loads(DATA.read_text(encoding="utf-8"))["faults"] if row["fault"] != "fresh-clients"]
-    totals = {
-        "times that a worker, a persister or a broker was killed, frozen or misled": ["times"],
-        "tasks sent meanwhile": ["sent"],
-        "of these lost": ["lost"],
-        "rows doubled, in SQLite or PostgreSQL": ["rows_doubled", "postgres_rows_doubled"],
-    }
-    rows = [[text, number(sum(row[key] or 0 for row in faults for key in keys))] for text, keys in totals.items()]
-    print(markdown(["`python -m faults`", "all faults together"], *rows))
+    names = ("times", "sent", "lost", "rows_doubled", "postgres_rows_doubled")
+    times, sent, lost, *doubled = (sum(row[name] or 0 for row in faults) for name in names)
+    died = f"programs killed, frozen or misled {number(times)} times"
+    print(f"- {died}: {lost} of {number(sent)} tasks lost, {sum(doubled)} rows doubled (`python -m faults`)")
 
 
 def rows(faults: list[dict[str, Any]]) -> list[list[str]]:

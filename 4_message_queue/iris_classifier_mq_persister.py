@@ -12,13 +12,14 @@ Run: python -m 4_message_queue.iris_classifier_mq_persister
 
 import sqlite3
 
+from common.iris_dto import SPECIES
 from common.kafka.connection import Connection, connect, run_with_kafka
 from common.kafka.stopping import Stop
 from common.kafka.topics import create_topics
 from common.results.persister import Persister, results_consumer
 from common.results.store import ResultStore
 from common.settings import load_settings
-from common.terminal import ArgumentParser
+from common.terminal import ArgumentParser, say_ready
 
 GROUP = "iris-persisters"
 
@@ -27,7 +28,7 @@ def list_results(limit: int) -> int:
     """Print the newest results, as a table."""
     with ResultStore(load_settings().database) as store:
         for row in store.newest(limit):
-            answer = row.species or (f"iris type {row.iris_type}" if row.iris_type is not None else "error")
+            answer = row.species or (SPECIES[row.iris_type] if row.iris_type is not None else "error")
             print(f"{answer:<12} {row.task_id or '-':<36} {row.value}")
         print(f"{store.count()} results in {store.path}")
     return 0
@@ -49,7 +50,7 @@ def main(argv: list[str] | None = None, open_store: type[ResultStore] = ResultSt
     with open_store(load_settings().database) as store:
         persister = Persister(admin, consumer, store, stop, sqlite3.OperationalError, str(store.path))
         persister.subscribe()
-        print(f"Persister is ready, storing in {store.path}. Ctrl-C ends it.", flush=True)
+        say_ready(f"Persister is ready, storing in {store.path}")
         try:
             while not stop.requested:
                 messages = persister.take()  # take

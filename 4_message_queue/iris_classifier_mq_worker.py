@@ -18,7 +18,7 @@ from common.kafka.connection import Connection, connect, consumer_config, produc
 from common.kafka.delivery import Reply, dead_letter_headers, raise_undelivered, wait_until_delivered
 from common.kafka.stopping import Stop
 from common.kafka.topics import DEAD_LETTER, RESULTS, TASKS, create_topics, partition_count
-from common.terminal import ArgumentParser
+from common.terminal import ArgumentParser, say_ready
 
 GROUP = "iris-mq-workers"
 POLL_SECONDS = 0.5
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     consumer.subscribe([TASKS])
     if partition_count(consumer, TASKS) > 1:
         print("The topic tasks has several partitions: there seem to be workers of stage 5 as well.", flush=True)
-    print("Worker is ready. Ctrl-C ends it.", flush=True)
+    say_ready("Worker is ready")
     try:
         while not stop.requested:
             message = consumer.poll(POLL_SECONDS)  # 2. read input: take

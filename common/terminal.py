@@ -2,13 +2,14 @@
 
 import argparse
 import io
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 from common.errors import ProgramError
-from common.iris_dto import IrisType, split_words
+from common.iris_dto import SPECIES, IrisType, split_words
 from common.settings import settings_help
 
 PROMPT = "sepal length, sepal width, petal length, petal width in cm (q quits)> "
@@ -53,9 +54,14 @@ def read_lines(prompt: str = PROMPT) -> Iterator[list[str]]:
         yield words
 
 
+def say_ready(what: str) -> None:
+    """Print that a program is at work, and how to end it: `Worker is ready. Ctrl-C ends it (process 4711).`"""
+    print(f"{what}. Ctrl-C ends it (process {os.getpid()}).", flush=True)
+
+
 def show(iris_type: IrisType) -> str:
     """Return the lines that a person sees: `setosa (setosa 97.9 %, versicolor 2.1 %, virginica 0.0 %)`."""
-    name = iris_type.species or f"iris type {iris_type.iris_type}"
+    name = iris_type.species or SPECIES[iris_type.iris_type]  # other programs may leave the name out
     chances = ", ".join(f"{species} {100 * p:.1f} %" for species, p in iris_type.probabilities.items())
     lines = [f"{name} ({chances})" if chances else name]
     lines += [f"  warning: {warning}" for warning in iris_type.warnings]

@@ -19,7 +19,7 @@ from common.kafka.stopping import Stop
 from common.kafka.topics import create_topics
 from common.results.persister import Persister, results_consumer
 from common.results.store import PositionMovedError, Row, Span
-from common.terminal import ArgumentParser
+from common.terminal import ArgumentParser, say_ready
 
 try:
     import psycopg
@@ -172,7 +172,7 @@ def main(argv: list[str] | None = None, open_store: type[PostgresStore] = Postgr
         consumer = results_consumer(GROUP, connection)
         persister = Persister(admin, consumer, store, stop, away=psycopg.OperationalError, where=store.where)
         persister.subscribe()
-        print(f"Persister is ready, storing in {store.where}. Ctrl-C ends it.", flush=True)
+        say_ready(f"Persister is ready, storing in {store.where}")
         total = 0
         try:
             while not stop.requested:

@@ -32,7 +32,7 @@ from common.kafka.connection import Connection, base_config, connect, producer_c
 from common.kafka.delivery import raise_undelivered, wait_until_delivered
 from common.kafka.stopping import Stop
 from common.kafka.topics import ADMIN_SECONDS, TASKS, create_topics
-from common.terminal import ArgumentParser
+from common.terminal import ArgumentParser, say_ready
 
 from ..iris_classifier_task_queue_worker import handle
 from ..worker.codec import task_id_of
@@ -149,7 +149,7 @@ def main(argv: list[str] | None = None) -> int:
     producer = Producer(producer_config(connection) | never_give_up)
     consumer = share_consumer(args.group, args.max_tasks, connection)
     consumer.subscribe([args.topic])
-    print("Worker is ready (share group). Ctrl-C ends it.", flush=True)
+    say_ready("Worker is ready (share group)")
     done = most = printed = 0
     try:
         while not stop.requested:

@@ -141,7 +141,7 @@ def test_whatever_a_server_answers_is_one_line_and_the_prompt_goes_on(strange: S
         ((204, {}, b""), no_iris_type.format(204)),
         ((200, {"content-length": "1000"}, b"half"), gone),
         ((0, {}, b""), gone),
-        ((200, json_type, good), "iris type 1"),
+        ((200, json_type, good), "versicolor"),
     ]
     strange.answers = [answer for answer, _ in cases]
     one = program(MODULE, "--url", strange.url, stdin=f"{LINE}\n" * len(cases))

@@ -31,7 +31,7 @@ def test_every_client_sees_all_results(topics, program: Start, kafka_env: dict[s
         servers, RESULTS, [b"\xff", None, b"[]", b'{"y": {"iris_type": 3}}', b'{"task_id": "t", "y": {"iris_type": 2}}']
     )
     for one in (asker, watcher):
-        assert one.wait_for_line("result for ") == "result for None: iris type 2"
+        assert one.wait_for_line("result for ") == "result for None: virginica"
         assert "from" not in one.output
     watcher.send(CTRL_C)
     assert watcher.wait(STOP_SECONDS) == 0

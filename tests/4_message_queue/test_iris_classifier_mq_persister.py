@@ -112,12 +112,12 @@ def test_what_is_no_result_is_skipped_and_the_list_shows_the_rest(
         ["setosa", "-"],
         ["virginica", "one"],
         ["virginica", "two"],
-        ["iris", "type"],
+        ["versicolor", "three"],
     ]
     assert summary == f"4 results in {kafka_env['IRIS_DATABASE']}"
     limited = program(PERSISTER, "--list", "--limit", "1", env=kafka_env)
     assert limited.wait() == 0
-    assert limited.output.splitlines()[0].startswith("iris type 1  three")
+    assert limited.output.splitlines()[0].startswith("versicolor   three")
     assert len(limited.output.splitlines()) == 2
     assert one.errors == ""
 

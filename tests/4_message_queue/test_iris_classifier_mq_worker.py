@@ -85,7 +85,7 @@ def test_tasks_wait_for_a_worker_and_bad_ones_harm_nobody(topics, program: Start
     produce(servers, TASKS, values)  # no worker runs
 
     one = program(WORKER, env=kafka_env)
-    one.wait_for_line("Worker is ready.")
+    one.wait_for_line(f"Worker is ready. Ctrl-C ends it (process {one.pid}).")
     results = messages(servers, RESULTS, len(good))
     assert [json.loads(m.value() or b"")["X"]["petal_width"] for m in results] == widths
     letters = messages(servers, DEAD_LETTER, len(BAD))

@@ -55,7 +55,7 @@ def test_results_that_are_not_its_own_or_none_at_all_are_passed_over(topics, pro
     ]
     produce(servers, RESULTS, noise)
     produce(servers, RESULTS, [json.dumps({"task_id": task_id, "y": {"iris_type": 1}, "more": 1})])
-    assert one.wait_for_line("iris type") == "iris type 1"
+    assert one.wait_for_line("versicolor") == "versicolor"
     one.wait_for(PROMPT)
 
     one.send_line(LINE)
@@ -69,7 +69,7 @@ def test_results_that_are_not_its_own_or_none_at_all_are_passed_over(topics, pro
     one.wait_for(PROMPT)
     one.send(CTRL_C)
     assert one.wait(STOP_SECONDS) == 0
-    assert "iris type 2" not in one.output
+    assert "virginica" not in one.output
 
 
 def test_a_task_that_no_worker_does_is_named_and_its_answer_is_found_later(

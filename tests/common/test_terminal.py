@@ -22,7 +22,7 @@ def test_an_iris_type_is_shown_with_probabilities_and_warnings():
     assert show(whole) == (
         "setosa (setosa 97.9 %, versicolor 2.1 %, virginica 0.0 %)\n  warning: far outside\n  warning: very far"
     )
-    assert show(IrisType(iris_type=2)) == "iris type 2"
+    assert show(IrisType(iris_type=2)) == "virginica"
 
 
 def test_piped_lines_are_read_to_q_or_the_end_without_a_prompt(monkeypatch: pytest.MonkeyPatch, capsys):

@@ -1,11 +1,11 @@
-"""Stage 5, the dead letters: what no worker could do, of stage 4 as well. List them, look at one, send them again.
+"""Stage 5, the dead letters: messages that no worker could handle, also of stage 4. List, show and send them again.
 
 - `list` prints a table, `show OFFSET` one letter in full: where it came from, its headers, its key, its bytes;
 - `replay OFFSET ...` or `replay --all` sends the bytes, with their key and their own headers, back to the topic that
-  they came from. A deadline that has passed is left out, as nobody would do the task.
+  they came from. A deadline that has passed is left out, as no worker would do the task.
 
-A letter stays where it is until its weeks are over, and can be replayed again: for a reader that goes by the task id
-a repeat is no second result. Replay after what was wrong has been repaired, or the letters come back.
+A letter stays in its topic for some weeks and can be replayed again: readers that go by the task id take one result.
+First repair what was wrong, or the letters come back.
 
 Run: python -m 5_task_queue.dead_letters list
 """
@@ -77,7 +77,7 @@ def find(consumer: Consumer, offset: int) -> Message:
 
 
 def told(message: Message, name: str) -> str:
-    """Return what the worker told of a dead letter, `-` where it did not; safe to print."""
+    """Return what the worker said about a dead letter, or `-`; safe to print."""
     values = [value for header, value in message.headers() or [] if header == PREFIX + name]
     return printable(values[0]) if values else "-"
 
@@ -100,11 +100,11 @@ def _passed(value: str | bytes | None, now_ms: float) -> bool:
     try:
         return int(value or b"") < now_ms
     except ValueError:
-        return False  # no number: the workers ignore it
+        return False  # not a number: the workers ignore it
 
 
 def printable(value: bytes | str | None) -> str:
-    """Return text that can do nothing to a terminal: control characters and bytes that are no text are escaped.
+    """Return text that can do nothing to a terminal: control characters and bytes that are not text are escaped.
 
     >>> printable(b'caf\\xc3\\xa9 \\x1b[31m \\xff')
     'café \\\\x1b[31m \\\\xff'
@@ -152,10 +152,14 @@ class Replay:
         self.sent = self.failed = 0
 
     def send(self, message: Message) -> None:
-        """Send one; what becomes of it is printed by `finish` or while others are sent."""
+        """Send one; whether it has arrived is printed later, while others are sent or by `finish`."""
         offset, topic = place(message)[1], told(message, "topic")
         if topic == "-" or not self._exists(topic):
-            where = "does not say where it came from" if topic == "-" else f"came from {topic}, a topic that is no more"
+            where = (
+                "does not say where it came from"
+                if topic == "-"
+                else f"came from {topic}, a topic that no longer exists"
+            )
             self._tell(f"dead letter {offset} {where}: not sent", ok=False)
             return
 
@@ -193,7 +197,7 @@ class Replay:
 
 
 def replay(messages: Iterable[Message]) -> int:
-    """Send dead letters again, wait for the delivery and tell; return the exit code."""
+    """Send dead letters again, wait until they are delivered, print how it went; return the exit code."""
     sender = Replay()
     deadline = time.monotonic() + ALL_SECONDS
     try:

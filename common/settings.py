@@ -11,7 +11,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from common.errors import ProgramError
 
 ROOT = Path(__file__).resolve().parents[1]
-RUN_DIR = ROOT / ".run"  # what running programs leave: Kafka's data, logs, locks. Safe to delete while nothing runs.
+RUN_DIR = (
+    ROOT / ".run"
+)  # what running programs leave: Kafka's data, logs, locks. Safe to delete while nothing is running.
 
 
 class Settings(BaseSettings):
@@ -33,10 +35,10 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Return the settings of this moment.
+    """Return the settings, read from the environment now.
 
     Raises:
-        ProgramError: a variable has a value that cannot be used; the message names it.
+        ProgramError: a variable has an invalid value; the message names it.
     """
     try:
         return Settings()  # type: ignore[call-arg]

@@ -42,7 +42,7 @@ class DriftReport:
 
     @property
     def enough(self) -> bool:
-        """Tell whether there was enough data to test."""
+        """Return whether there was enough data to test."""
         return self.inputs >= self.needed
 
     @property

@@ -26,7 +26,7 @@ class Monitor:
         self._inputs: deque[list[float]] = deque(maxlen=INPUTS_KEPT)
 
     def answered(self, status: int, seconds: float, *, refused: bool) -> None:
-        """Count one request for predictions. A refusal is no error, and its quick answer is no latency."""
+        """Count one request for predictions. A refusal is not an error, and not counted in the latency."""
         self.requests += 1
         if refused:
             return

@@ -64,7 +64,7 @@ def problem_response(problem: Problem, request: Request) -> Response:
 
 
 def wants_html(request: Request) -> bool:
-    """Tell whether a browser asks: programs say `*/*` or JSON."""
+    """Return whether a browser is asking: programs accept `*/*` or JSON."""
     return "text/html" in request.headers.get("accept", "")
 
 

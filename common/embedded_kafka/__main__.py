@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     usable = host in ("localhost", "127.0.0.1", "[::1]") and settings_port.isdigit() and 0 < int(settings_port) < 65536
     if args.port is None and not usable:
         raise KafkaStartError(
-            f"KAFKA_BOOTSTRAP_SERVERS says {first}, which is no port of this machine: unset it, or use --port."
+            f"KAFKA_BOOTSTRAP_SERVERS says {first}, which is not a port of this machine: unset it, or use --port."
         )
     data_dir = args.data_dir or RUN_DIR / ("kafka" if args.brokers == 1 else f"kafka-{args.brokers}")
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _interrupt_once(*_: object) -> NoReturn:
-    """Let the first Ctrl-C or SIGTERM end the program, and none after it disturb the stopping."""
+    """Let the first Ctrl-C or SIGTERM end the program; ignore further ones while it stops."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

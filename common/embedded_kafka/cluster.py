@@ -112,7 +112,7 @@ class EmbeddedKafka:
         return self._processes[i].pid
 
     def is_running(self, i: int) -> bool:
-        """Tell whether broker i's process exists."""
+        """Return whether broker i's process exists."""
         return i in self._processes and self._processes[i].poll() is None
 
     def kill(self, i: int) -> None:
@@ -121,7 +121,7 @@ class EmbeddedKafka:
         self._processes[i].wait(10)
 
     def pause(self, i: int) -> None:
-        """Freeze broker i with SIGSTOP: its connections stay open and nothing answers."""
+        """Freeze broker i with SIGSTOP: its connections stay open, but it does not answer."""
         self._processes[i].send_signal(signal.SIGSTOP)
 
     def resume(self, i: int) -> None:
@@ -340,7 +340,7 @@ def _end_leftover(folder: Path) -> None:
 
 
 def _is_locked(path: Path) -> bool:
-    """Tell whether a running Kafka holds this file; Kafka locks it the POSIX way."""
+    """Return whether a running Kafka holds this file, which it locks the POSIX way."""
     import fcntl  # not on Windows
 
     try:

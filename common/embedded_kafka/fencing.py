@@ -16,17 +16,17 @@ SESSION_MS = 100
 
 
 def was_killed(data: Path) -> bool:
-    """Tell whether a broker has run on this folder and has not ended in order."""
+    """Return whether a broker has run on this folder and did not shut down cleanly."""
     return (data / "__cluster_metadata-0").exists() and not (data / ".kafka_cleanshutdown").exists()
 
 
 def has_fenced(log: Path) -> bool:
-    """Tell whether a controller has declared a broker dead, going by its log; it writes that down a moment later."""
+    """Return whether a controller has declared a broker dead, by its log, which it writes a moment later."""
     return log.exists() and "Fencing broker " in log.read_text(encoding="utf-8", errors="replace")
 
 
 def metadata_bytes(data: Path) -> int:
-    """Return how much a controller has written down; twice a second it writes at least that it lives."""
+    """Return how much a controller has written; twice a second it writes at least that it is alive."""
     return sum(log.stat().st_size for log in (data / "__cluster_metadata-0").glob("*.log"))
 
 

@@ -1,4 +1,4 @@
-"""The model's two files: written so that no reader ever meets half a file, checked before they are used."""
+"""The model's two files: written so that no reader ever sees half a file, and checked before they are used."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ class ModelError(ProgramError):
 
 
 def load_model(path: Path | None = None) -> IrisModel:
-    """Return the saved model; train it first where there is none or another scikit-learn made it.
+    """Return the saved model; train it first if there is none, or if another scikit-learn made it.
 
     Nothing is unpickled: the sidecar is read, both checksums are compared, the numbers are taken from the sidecar.
 
@@ -39,18 +39,18 @@ def load_model(path: Path | None = None) -> IrisModel:
     try:
         try:
             info = _read_info(path)
-        except ModelError:  # perhaps another program is just writing: look again when it has finished
+        except ModelError:  # another program may be writing: look again when it has finished
             from filelock import FileLock
 
             with FileLock(path.with_suffix(".lock"), timeout=LOCK_SECONDS):
                 info = _read_info(path)
         return IrisModel(info, path, settings.simulated_cpu_seconds) if info else _train_once(path)
-    except OSError as error:  # a lock that another program holds for too long is one as well
+    except OSError as error:  # including a lock that another program holds for too long
         raise ModelError(f"Cannot use the model file {path}: {error.strerror or error}.") from None
 
 
 def _train_once(path: Path) -> IrisModel:
-    """Train unless another program that started at the same moment has done it meanwhile."""
+    """Train, unless another program that started at the same moment has done so."""
     from filelock import FileLock
 
     from .train import train_and_save
@@ -113,7 +113,7 @@ def save(
 
 
 def _read_info(path: Path) -> dict[str, Any] | None:
-    """Return the sidecar, or None where there is no model yet or another scikit-learn made it."""
+    """Return the sidecar, or None if there is no model yet or another scikit-learn made it."""
     damaged = ModelError(f"The model file {path} is damaged. Make a new one with: {REPAIR}")
     try:
         text, pickled = _sidecar(path).read_text(encoding="utf-8"), path.read_bytes()

@@ -23,7 +23,7 @@ class Explanation:
     winner: str
     runner_up: str
     log_odds: float  # ln(P(winner) / P(runner_up))
-    intercept: float  # the part that no feature has a share in
+    intercept: float  # the part that does not come from a feature
     contributions: dict[str, float]  # per feature, towards the winner where positive
 
 
@@ -60,7 +60,7 @@ class IrisModel:
         return scores
 
     def far_outside(self, X: Array) -> NDArray[np.bool_]:
-        """Tell which values, shape (n, 4), lie more than half the training data's range outside of it."""
+        """Return which values, shape (n, 4), lie outside the training data by more than half its range."""
         return (X < self._low) | (X > self._high)
 
     def warnings(self, row: Array) -> list[str]:
@@ -91,7 +91,7 @@ class IrisModel:
         )
 
     def describe(self) -> dict[str, Any]:
-        """Return what a stranger wants to know of the model, ready for JSON."""
+        """Return what a newcomer wants to know about the model, ready for JSON."""
         keys = ("kind", "features", "classes", "accuracy", "cross_validated_accuracy", "trained_at", "scikit_learn")
         return {key: self.info[key] for key in keys} | {
             "unit": "cm",

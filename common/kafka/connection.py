@@ -29,19 +29,19 @@ class Connection:
         self.down = False
 
     def on_error(self, error: KafkaError) -> None:
-        """Take what the client library reports while it is polled."""
+        """Handle an error that the client library reports while it is polled."""
         if error.code() == KafkaError._ALL_BROKERS_DOWN and not self.down:
             self.down = True
             print("Kafka does not answer. Waiting for it ...", file=sys.stderr, flush=True)
 
     def on_consumer_error(self, error: KafkaError) -> None:
-        """Take what a member of a group reports; raises MembershipLostError, out of its poll()."""
+        """Handle an error of a group member; MembershipLostError comes out of its poll()."""
         if error.fatal():
             raise MembershipLostError(error.str())
         self.on_error(error)
 
     def answered(self) -> None:
-        """Take note that Kafka has answered."""
+        """Note that Kafka has answered."""
         if self.down:
             self.down = False
             print("Kafka is back.", file=sys.stderr, flush=True)
@@ -70,8 +70,8 @@ def base_config(connection: Connection | None = None) -> Config:
 def producer_config(connection: Connection | None = None) -> Config:
     """Return the settings of a producer whose messages arrive once and in order, as soon as possible."""
     return base_config(connection) | {
-        "enable.idempotence": True,  # a retry is no second message, and acks=all
-        "linger.ms": 0,  # a lone message does not wait for company
+        "enable.idempotence": True,  # a retry does not send the message twice; implies acks=all
+        "linger.ms": 0,  # a lone message does not wait for others
         "message.max.bytes": DEAD_LETTER_MAX_BYTES,
     }
 
@@ -91,10 +91,10 @@ def consumer_config(group: str, connection: Connection | None = None) -> Config:
 def reader_config(connection: Connection | None = None) -> Config:
     """Return the settings of a reader outside of any group: it assigns itself partitions and commits nothing."""
     return base_config(connection) | {
-        "group.id": "unused",  # the library wants one even where no group is joined
+        "group.id": "unused",  # the library wants one even if no group is joined
         "enable.auto.commit": False,
         "auto.offset.reset": "earliest",
-        "isolation.level": "read_committed",  # results of an aborted transaction are not results
+        "isolation.level": "read_committed",  # results of an aborted transaction do not count
     }
 
 
@@ -102,7 +102,7 @@ def connect() -> AdminClient:
     """Return an admin client of a Kafka that answers.
 
     Raises:
-        ProgramError: none does; the message has the command that starts one.
+        ProgramError: no Kafka answers; the message has the command that starts one.
     """
     admin = AdminClient(base_config())
     try:
@@ -114,9 +114,9 @@ def connect() -> AdminClient:
 
 
 def run_with_kafka(main: Callable[[], int]) -> NoReturn:
-    """Run a program's main() as `run` does; a failure of Kafka that nobody has dealt with is one line, too.
+    """Run a program's main() as `run` does; an unhandled Kafka error is one line, too.
 
-    A member that its group has lost for good, as can happen while an overloaded broker starts again, begins anew.
+    A member that its group has lost for good, as can happen while an overloaded broker restarts, joins again.
     """
 
     def guarded() -> int:

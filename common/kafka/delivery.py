@@ -22,9 +22,9 @@ class Reply(NamedTuple):
 
 
 def dead_letter_headers(message: Message, reason: str, attempts: int = 1) -> Headers:
-    """Return what a dead letter tells beside its bytes: where from, why, when, after how many attempts.
+    """Return what a dead letter says beside its bytes: where from, why, when, after how many attempts.
 
-    The headers that the message had are kept behind them.
+    The headers that the message had are kept, after these.
     """
     told = {
         "dead-letter-topic": message.topic(),
@@ -39,9 +39,9 @@ def dead_letter_headers(message: Message, reason: str, attempts: int = 1) -> Hea
 
 
 def wait_until_delivered(stop: Stop, *producers: Producer) -> bool:
-    """Wait until Kafka has taken everything that these have produced, as long as that takes.
+    """Wait until Kafka has acknowledged everything that these have produced, however long that takes.
 
-    Returns: False where the program was asked to end first; what is undelivered must not be committed then.
+    Returns: False if the program was asked to end first; what is not delivered must not be committed then.
     """
     while any(producer.flush(0.5) for producer in producers):
         if stop.requested and stop.seconds_since() > GRACE_SECONDS:
@@ -50,10 +50,10 @@ def wait_until_delivered(stop: Stop, *producers: Producer) -> bool:
 
 
 def raise_undelivered(error: KafkaError | None, message: Message) -> None:
-    """Take a delivery report: what Kafka refuses for good ends the program, before anything is committed.
+    """Handle a delivery report: a message that Kafka refuses for good ends the program, before anything is committed.
 
     Raises:
-        ProgramError: Kafka does not take the message.
+        ProgramError: Kafka refused the message.
     """
     if error:
         raise ProgramError(f"Kafka does not take a message for the topic {message.topic()}: {error.str()}.")

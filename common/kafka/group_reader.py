@@ -1,7 +1,7 @@
 """Where to go on reading: what a worker and a persister share as members of a consumer group.
 
 The group hands out the partitions. Where to go on in each stands elsewhere: in the group's committed offsets (worker)
-or in the store (persister). Both take messages in batches, and go back there when a batch could not be finished.
+or in the store (persister). Both take messages in batches, and rewind to that place when a batch could not be finished.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,12 +18,12 @@ Positions = Callable[[list[int]], list[TopicPartition]]
 class GroupReader:
     """Takes messages of one topic, in order within each partition.
 
-    `positions` returns where to go on in these partitions, or an empty list where nobody can say at the moment.
+    `positions` returns where to go on in these partitions, or an empty list if that is not known at the moment.
     """
 
     def __init__(self, consumer: Consumer, topic: str, positions: Positions) -> None:
         self.next: dict[int, int] = {}  # per partition held: the offset after the last message that was finished
-        self.behind = False  # messages were taken and not finished: go back before anything else is taken
+        self.behind = False  # messages were taken and not finished: rewind before anything else is taken
         self._consumer, self._topic, self._positions = consumer, topic, positions
         self._rebalances = 0
 
@@ -38,7 +38,7 @@ class GroupReader:
         start = self._positions([one.partition for one in partitions])
         self._consumer.incremental_assign(start or partitions)
         self.next.update({one.partition: one.offset for one in start or partitions})
-        if not start:  # the partitions are ours, but nothing is taken from them before somebody can say
+        if not start:  # the partitions are ours, but nothing is taken from them until it is known where to go on
             self.rewind()
         return start
 
@@ -63,7 +63,7 @@ class GroupReader:
             return True
         start = self._positions(self.partitions) if self.next else []
         if len(start) < len(self.next):
-            return False  # nobody can say: what Kafka would give next is behind a gap
+            return False  # not known: what Kafka would give next comes after a gap
         try:  # a mere seek is refused where the library has stopped reading after an error
             self._consumer.incremental_unassign(start)
             self._consumer.incremental_assign(start)
@@ -99,7 +99,7 @@ class GroupReader:
         return number in self.next and offset >= self.next[number]
 
     def put_back(self, messages: Iterable[Message]) -> None:
-        """Have these messages come again, as far as their partitions are still held."""
+        """Take these messages again later, as far as their partitions are still held."""
         try:
             for number in {place(message)[0] for message in messages} & self.next.keys():
                 self._consumer.seek(TopicPartition(self._topic, number, self.next[number]))

@@ -13,9 +13,9 @@ from .topics import partition_count
 
 
 def edges(admin: AdminClient, topic: str, numbers: Iterable[int]) -> dict[int, tuple[int, int]]:
-    """Return, per partition, the offset of its first message and the one behind its last.
+    """Return, per partition, the offset of its first message and the one after its last.
 
-    A consumer could be asked as well, but there the answer waits behind its open fetch, half a second per partition.
+    A consumer could answer as well, but only after its open fetch: half a second per partition.
 
     Raises:
         KafkaException: Kafka does not answer in time.
@@ -23,7 +23,7 @@ def edges(admin: AdminClient, topic: str, numbers: Iterable[int]) -> dict[int, t
     wanted = [TopicPartition(topic, number) for number in numbers]
     try:
         return _edges(admin, wanted)
-    except KafkaException:  # what the client knows of the partitions' leaders may be old: it does not look by itself
+    except KafkaException:  # the client may have outdated leaders, and does not refresh them by itself
         admin.list_topics(timeout=ANSWER_SECONDS)
         return _edges(admin, wanted)
 
@@ -38,7 +38,7 @@ def _edges(admin: AdminClient, wanted: list[TopicPartition]) -> dict[int, tuple[
 
 
 def assign_at_end(consumer: Consumer, topic: str, admin: AdminClient | None = None) -> None:
-    """Position a reader behind the last message of every partition, before it returns.
+    """Position a reader after the last message of every partition; it is in place when this returns.
 
     A reader that merely subscribes at `latest` finds its position some time later, and misses what comes before.
     """
@@ -53,6 +53,6 @@ def place(message: Message) -> tuple[int, int]:
 
 
 def next_offsets(messages: list[Message]) -> dict[int, int]:
-    """Return per partition the offset behind the last of these messages, which are in order within a partition."""
+    """Return, per partition, the offset after the last of these messages, which are in order within a partition."""
     last = dict(zip(map(Message.partition, messages), map(Message.offset, messages), strict=True))
     return {number: offset + 1 for number, offset in last.items()}  # pyright: ignore

@@ -49,7 +49,7 @@ class Stop:
 
     @property
     def requested(self) -> bool:
-        """Tell whether the program has been asked to end."""
+        """Return whether the program has been asked to end."""
         return self._event.is_set()
 
     def wait(self, seconds: float) -> bool:

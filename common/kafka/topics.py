@@ -72,5 +72,5 @@ def new_topic(name: str, partitions: int) -> NewTopic:
 
 
 def partition_count(client: Any, topic: str) -> int:
-    """Return how many partitions a topic has, 0 where there is no such topic."""
+    """Return how many partitions a topic has, 0 if it does not exist."""
     return len(client.list_topics(topic, timeout=ANSWER_SECONDS).topics[topic].partitions)

@@ -23,7 +23,7 @@ from common.results.store import PositionMovedError, Row, Span
 
 POLL_SECONDS = 0.5
 MAX_BATCH = 5000  # results per transaction of the store
-RETRY_SECONDS = (0.5, 1, 2, 4, 8)  # growing waits while the store or Kafka is away; the last one repeats
+RETRY_SECONDS = (0.5, 1, 2, 4, 8)  # growing waits while the store or Kafka does not answer; the last one repeats
 
 
 class Store(Protocol):
@@ -50,7 +50,7 @@ def results_consumer(group: str, connection: Connection) -> Consumer:
 class Persister:
     """Reads `results` from where the store says, and stores.
 
-    `away` is what the store raises while it cannot be written, `where` its name for people.
+    `away` is the error of a store that cannot be written, `where` its name for people.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Persister:
         self.skipped += len(messages) - len(rows)
         for attempt in range(sys.maxsize):
             try:
-                if current_topic_id(self.admin) != self.topic_id:  # what was read is of a topic that is no more
+                if current_topic_id(self.admin) != self.topic_id:  # what was read is of a topic that has been deleted
                     raise PositionMovedError
                 written = self.store.store(RESULTS, self.topic_id, spans, rows)
                 self.reader.finished(ends)
@@ -94,16 +94,16 @@ class Persister:
             except (self.away, KafkaException) as error:
                 self._wait(error, attempt)
                 if self.stop.requested or self.reader.behind or not ends.keys() <= self.reader.next.keys():
-                    break  # asked to end, or the topic is another one now, or another persister has these
+                    break  # asked to end, or the topic is a new one now, or another persister has these
         self.reader.rewind()
         return 0
 
     def _wait(self, error: Exception, attempt: int) -> None:
-        """Wait in place while the store or Kafka is away. Polling goes on, so that the group keeps this member."""
+        """Wait while the store or Kafka does not answer. Polling goes on, so that the group keeps this member."""
         self._say(error, attempt)
         self.consumer.pause(self.consumer.assignment())
         if self.consumer.poll(_seconds(attempt)) is not None:
-            self.reader.rewind()  # a message that was under way when we paused: it is to be read again
+            self.reader.rewind()  # a message was on its way when we paused: read it again
         self.consumer.resume(self.consumer.assignment())
 
     def _say(self, error: Exception, attempt: int) -> None:
@@ -114,16 +114,16 @@ class Persister:
     # --- where to go on ---
 
     def _positions(self, numbers: list[int]) -> list[TopicPartition]:
-        """Return where to go on, as soon as Kafka and the store can say; nothing if the program is to end first."""
+        """Return where to go on, as soon as Kafka and the store answer; an empty list if asked to end first."""
         for attempt in range(sys.maxsize):
             try:
                 topic_id = current_topic_id(self.admin)
                 ends = edges(self.admin, RESULTS, numbers)
-                if current_topic_id(self.admin) == topic_id:  # else the ends may be those of a topic that is no more
+                if current_topic_id(self.admin) == topic_id:  # else the ends may be those of a deleted topic
                     self._note_topic(topic_id)
                     return [self._position(number, *ends[number]) for number in numbers]
             except PositionMovedError:
-                continue  # another persister was faster: ask again
+                continue  # another persister has moved on: ask again
             except (self.away, KafkaException) as error:
                 self._say(error, attempt)
                 if self.stop.wait(_seconds(attempt)):
@@ -131,7 +131,7 @@ class Persister:
         return []
 
     def _note_topic(self, topic_id: str) -> None:
-        """Note which topic is there now. Messages in hand of one that is no more must not be stored."""
+        """Note which topic is there now. Messages in hand of a deleted one must not be stored."""
         if topic_id != self.topic_id:
             if self.store.known_topic_id(RESULTS) not in (None, topic_id):
                 print(f"The topic {RESULTS} has been made anew: reading it from its beginning.", flush=True)
@@ -140,7 +140,7 @@ class Persister:
             self.topic_id = topic_id
 
     def _position(self, number: int, low: int, high: int) -> TopicPartition:
-        """Return where to go on in a partition: the store says, and Kafka must still have it."""
+        """Return where to go on in a partition: the store knows, and Kafka must still have it."""
         stored = self.store.positions(RESULTS, self.topic_id).get(number)
         if stored is None:  # from now on there is a position to compare with
             self.store.store(RESULTS, self.topic_id, [Span(number, low, low)], [])
@@ -168,7 +168,7 @@ def current_topic_id(admin: AdminClient) -> str:
 
 
 def to_row(message: Message) -> Row | None:
-    """Return what is stored of a message; None where it is no result."""
+    """Return what is stored of a message, or None if it is not a result."""
     try:
         result = Result.model_validate_json(message.value() or b"")
     except ValidationError:

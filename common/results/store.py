@@ -1,8 +1,8 @@
 """Results in one SQLite file, each exactly once: the rows and the next offset are written in one transaction.
 
-Kafka's own committed offsets play no part. After a crash the reader goes on where the file says; whatever was read but
+Kafka's own committed offsets are not used. After a crash the reader goes on where the file says; what was read but
 not written is read again. Two persisters at once cannot write the same results: each compares the stored offset with
-the one that it started from, inside its write transaction, and the one that comes second finds that it has moved.
+the one that it started from, inside its write transaction, and the second one finds that it has moved.
 
 Based on "Storing Offsets Outside Kafka" in the documentation of KafkaConsumer, Apache Kafka 4.3.
 """
@@ -66,7 +66,7 @@ class ResultStore:
     """The SQLite file of results. One thread at a time.
 
     Raises:
-        ProgramError: the file cannot be opened, or is no database of SQLite.
+        ProgramError: the file cannot be opened, or is not an SQLite database.
     """
 
     def __init__(self, path: Path) -> None:

@@ -121,7 +121,7 @@ def test_all_are_replayed_and_what_has_no_way_back_is_told(
     assert sorted(output.splitlines()) == [
         "2 sent, 2 not sent",
         "dead letter 0 is now tasks[0]@0",
-        "dead letter 1 came from gone, a topic that is no more: not sent",
+        "dead letter 1 came from gone, a topic that no longer exists: not sent",
         "dead letter 2 does not say where it came from: not sent",
         "dead letter 3 is now results[0]@0",
     ]

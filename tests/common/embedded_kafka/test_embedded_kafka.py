@@ -179,7 +179,8 @@ def test_a_kafka_elsewhere_is_not_started_here() -> None:
     result = run_program(KAFKA_BOOTSTRAP_SERVERS="kafka.example:9092")
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == (
-        "KAFKA_BOOTSTRAP_SERVERS says kafka.example:9092, which is no port of this machine: unset it, or use --port.\n"
+        "KAFKA_BOOTSTRAP_SERVERS says kafka.example:9092, which is not a port of this machine: "
+        "unset it, or use --port.\n"
     )
 
 

@@ -21,7 +21,7 @@ from .at_least_once import FEW
 from .batch_size import BatchSize
 from .suspects import Suspects
 
-ASSIGN_SECONDS = 20.0  # longest wait for committed offsets: more than a dead worker's transaction can stay open
+RETRY_SECONDS = 0.2
 QUIET_SECONDS = 2.0  # a tested partition that has nothing for so long is past its suspects
 
 
@@ -33,19 +33,25 @@ class Intake(GroupReader):
         self.size = BatchSize(max_batch)
         self.suspects = Suspects(uuid.uuid4().hex)
         self._admin, self._stop = admin, stop
+        self._new: set[int] = set()  # partitions whose marks have not been looked at
         self._ends: dict[int, int] = {}  # of partitions, when they were last looked up
         self._tested: int | None = None  # the partition whose mark says that it is tested
         self._last_message = 0.0  # from there, seconds on the monotonic clock
 
-    def assigned(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
-        """Take over partitions: look for marks of dead workers, and leave one's own."""
-        start = super().assigned(partitions)
-        for one in start:
+    def assigned(self, partitions: list[TopicPartition]) -> None:
+        """Take over partitions."""
+        self._new.update(one.partition for one in partitions)
+        super().assigned(partitions)
+
+    def placed(self, start: list[TopicPartition]) -> None:
+        """Look for marks of dead workers in new partitions, and leave one's own."""
+        new = [one for one in start if one.partition in self._new]
+        self._new.clear()
+        for one in new:
             self.suspects.found(one.partition, one.offset, self._ends[one.partition], one.metadata)
         with suppress(KafkaException):  # without a mark the worker works as well; a crash is noticed later
-            self._commit(self.marked({one.partition: one.offset for one in start}))
+            self._commit(self.marked({one.partition: one.offset for one in new}))
         self._pause_others()
-        return start
 
     def revoked(self, partitions: list[TopicPartition]) -> None:
         """Give partitions back. If everything in hand is committed, the marks can go."""
@@ -61,6 +67,7 @@ class Intake(GroupReader):
         super().revoked(partitions)
         for one in partitions:
             self.suspects.forget(one.partition)
+            self._new.discard(one.partition)
         self._tested = None
         self._pause_others()
 
@@ -94,21 +101,18 @@ class Intake(GroupReader):
             self._consumer.commit(offsets=offsets, asynchronous=False)
 
     def _committed(self, numbers: list[int]) -> list[TopicPartition]:
-        """Return the group's committed offsets, and their metadata; an empty list if Kafka cannot say in time."""
-        wanted = [TopicPartition(TASKS, number) for number in numbers]
-        deadline = time.monotonic() + ASSIGN_SECONDS
-        while time.monotonic() < deadline and not self._stop.requested:
-            try:
-                found = self._consumer.committed(wanted, timeout=ANSWER_SECONDS)
-                ends = edges(self._admin, TASKS, numbers)
-            except KafkaException:  # a dead worker's transaction may still be open, or Kafka is away
-                time.sleep(0.2)
-                continue
-            self._ends.update({number: high for number, (_, high) in ends.items()})
-            for one in found:  # nothing committed yet is -1001: begin with the oldest task
-                one.offset = max(one.offset, ends[one.partition][0])
-            return found
-        return []
+        """Return the group's committed offsets and their metadata; an empty list if Kafka cannot say now."""
+        try:
+            wanted = [TopicPartition(TASKS, number) for number in numbers]
+            found = self._consumer.committed(wanted, timeout=ANSWER_SECONDS)
+            ends = edges(self._admin, TASKS, numbers)
+        except KafkaException:  # a dead worker's transaction may still be open, or Kafka is away
+            self._stop.wait(RETRY_SECONDS)
+            return []
+        self._ends.update({number: high for number, (_, high) in ends.items()})
+        for one in found:  # nothing committed yet is -1001: begin with the oldest task
+            one.offset = max(one.offset, ends[one.partition][0])
+        return found
 
     def _mark_tested(self) -> bool:
         """See to it that the mark of the tested partition says so, before anything is taken from it."""

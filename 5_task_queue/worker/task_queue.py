@@ -115,6 +115,7 @@ class TaskQueue:
             self.delivery.finish(sure=True)
         except TakeAgainError:
             self.intake.rewind()  # of the partitions that stay, what is in hand is not committed either
+        self.delivery.forget([one.partition for one in partitions])
         self.intake.revoked(partitions)
         self.tally.partitions(self.intake.partitions)
 

@@ -83,6 +83,7 @@ def consumer_config(group: str, connection: Connection | None = None) -> Config:
         "group.id": group,
         "group.protocol": "consumer",  # KIP-848: members come and go without stopping the others
         "enable.auto.commit": False,
+        "isolation.level": "read_committed",  # what an aborted transaction sent is not a task, and not a result
         "auto.offset.reset": "earliest",  # a new group begins with the oldest task
         "fetch.queue.backoff.ms": 10,  # the default, 1000, stalls a consumer whose local queue was full
     }

@@ -32,15 +32,19 @@ class GroupReader:
         """Return the numbers of the partitions held."""
         return sorted(self.next)
 
-    def assigned(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
-        """Take over partitions; return where each begins, as far as `positions` says."""
+    def assigned(self, partitions: list[TopicPartition]) -> None:
+        """Take over partitions."""
         self._rebalances += 1
         start = self._positions([one.partition for one in partitions])
         self._consumer.incremental_assign(start or partitions)
         self.next.update({one.partition: one.offset for one in start or partitions})
-        if not start:  # the partitions are ours, but nothing is taken from them until it is known where to go on
+        if start:
+            self.placed(start)
+        else:  # the partitions are ours, but nothing is taken from them until it is known where to go on
             self.rewind()
-        return start
+
+    def placed(self, start: list[TopicPartition]) -> None:
+        """Take note where partitions begin, before anything is taken from them. For subclasses."""
 
     def revoked(self, partitions: list[TopicPartition]) -> None:
         """Give partitions back."""
@@ -63,7 +67,8 @@ class GroupReader:
             return True
         start = self._positions(self.partitions) if self.next else []
         if len(start) < len(self.next):
-            return False  # not known: what Kafka would give next comes after a gap
+            self._consumer.poll(0)  # for rebalances and errors; a message would come after a gap
+            return False
         try:  # a mere seek is refused where the library has stopped reading after an error
             self._consumer.incremental_unassign(start)
             self._consumer.incremental_assign(start)
@@ -72,6 +77,7 @@ class GroupReader:
             return False
         self.next.update({one.partition: one.offset for one in start})
         self.behind = False
+        self.placed(start)
         return True
 
     def take(self, most: int, seconds: float) -> list[Message]:

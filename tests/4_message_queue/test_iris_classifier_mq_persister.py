@@ -221,7 +221,7 @@ def test_what_was_deleted_before_it_could_be_read_is_reported_and_the_rest_is_st
 
 
 def test_a_persister_that_is_asked_to_end_before_it_has_gone_back_takes_nothing(monkeypatch: pytest.MonkeyPatch):
-    nobody: Any = None  # a consumer that would be read all the same fails here
+    nobody: Any = SimpleNamespace(poll=lambda seconds: "a message from behind a gap")
     one = Persister(nobody, nobody, nobody, nobody, OSError, "nowhere")
     monkeypatch.setattr(one.reader, "_positions", lambda numbers: [])
     one.reader.next = {0: 5}

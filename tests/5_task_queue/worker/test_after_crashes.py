@@ -3,6 +3,7 @@
 import importlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -62,6 +63,9 @@ class StandInStop:
     def seconds_since(self) -> float:
         return 0.0
 
+    def wait(self, seconds: float) -> bool:
+        return self.requested
+
 
 class Consumer:
     """Holds partition 0, and at first partition 1, in which there is nothing."""
@@ -104,6 +108,13 @@ class Consumer:
     def consumer_group_metadata(self) -> None: ...
 
     def close(self) -> None: ...
+
+
+class LeavingConsumer(Consumer):
+    """Gives its partitions back when it is closed, as the real one does."""
+
+    def close(self) -> None:
+        self.on_revoke(self, [TopicPartition(TASKS, 0), TopicPartition(TASKS, 1)])
 
 
 class RevokingConsumer(Consumer):
@@ -166,9 +177,11 @@ def work(monkeypatch: pytest.MonkeyPatch, model: IrisModel):
     """Run a new worker until everything is done, or until it dies of a poison."""
     predict_proba = IrisModel.predict_proba
 
+    death: list[type[BaseException]] = [Killed]
+
     def deadly(self: IrisModel, X: Any) -> Any:
         if (np.asarray(X)[:, 0] == POISON_CM).any():
-            raise Killed
+            raise death[0]
         return predict_proba(self, X)
 
     monkeypatch.setattr(IrisModel, "predict_proba", deadly)
@@ -178,8 +191,10 @@ def work(monkeypatch: pytest.MonkeyPatch, model: IrisModel):
     monkeypatch.setattr(task_queue, "take_slot", lambda slot: (0, SimpleNamespace(release=lambda: None)))
     monkeypatch.setattr(at_least_once, "PATIENCE_SECONDS", 3600.0)  # as if nothing ever took time
 
-    def run(broker: Broker, how: str, consumer: type[Consumer] = Consumer) -> None:
-        broker.stop = StandInStop()
+    def run(
+        broker: Broker, how: str, consumer: type[Consumer] = Consumer, dies_of: type[BaseException] = Killed
+    ) -> None:
+        broker.stop, death[0] = StandInStop(), dies_of
 
         class Queue(task_queue.TaskQueue):
             def make_consumer(self, config: object) -> Any:
@@ -218,3 +233,22 @@ def test_a_transaction_that_fails_as_a_partition_leaves_is_done_again_for_the_on
     work(broker, "exactly-once", RevokingConsumer)
     assert broker.refused == 0
     assert sorted(broker.produced[RESULTS]) == sorted(f"task-{i}" for i in range(TASKS_SENT))
+
+
+@pytest.mark.parametrize("how", DELIVERIES)
+def test_a_task_that_ends_its_worker_with_an_error_is_found_as_well(how: str, work: Any):
+    broker, starts = Broker([300]), 0
+    while not broker.done:
+        starts += 1
+        assert starts < 12, "the workers end without end"
+        with suppress(SystemError):  # a bug that the worker does not blame on the task
+            work(broker, how, LeavingConsumer, SystemError)
+    assert broker.produced[DEAD_LETTER] == ["task-300"]
+
+
+@pytest.mark.parametrize("how", DELIVERIES)
+def test_a_task_at_which_the_model_fails_is_a_dead_letter_at_once(how: str, work: Any):
+    broker = Broker([300, 301])
+    work(broker, how, LeavingConsumer, ValueError)
+    assert broker.produced[DEAD_LETTER] == ["task-300", "task-301"]
+    assert set(broker.produced[RESULTS]) == {f"task-{i}" for i in range(TASKS_SENT)}

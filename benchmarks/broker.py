@@ -6,8 +6,8 @@ import os
 import time
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import closing, contextmanager
+from unittest import mock
 
 import psutil
 from confluent_kafka import (
@@ -24,13 +24,15 @@ from confluent_kafka.admin import (
     ConfigEntry,
     ConfigResource,
     NewTopic,
-    OffsetSpec,
     ResourceType,
 )
 
 from common.embedded_kafka import EmbeddedKafka
 from common.iris_dto import Measurement, Task
-from common.kafka.topics import TASKS, create_topics
+from common.kafka.connection import reader_config
+from common.kafka.offsets import edges
+from common.kafka.topics import TASKS, create_topics, partition_count
+from common.programs import until
 
 ADMIN_SECONDS = 30.0  # longest wait for an answer of the broker
 
@@ -67,12 +69,8 @@ class Kafka:
 
     def ends(self, topic: str) -> dict[int, int]:
         """Return per partition the offset behind its last message."""
-        partitions = self.admin.list_topics(topic, timeout=ADMIN_SECONDS).topics[topic].partitions
-        request: dict[TopicPartition, Any] = {
-            TopicPartition(topic, number): OffsetSpec.latest() for number in partitions
-        }
-        futures = self.admin.list_offsets(request, request_timeout=ADMIN_SECONDS)
-        return {where.partition: future.result(timeout=ADMIN_SECONDS).offset for where, future in futures.items()}
+        found = edges(self.admin, topic, range(partition_count(self.admin, topic)))
+        return {number: high for number, (_, high) in found.items()}
 
     def empty(self, topic: str) -> None:
         """Delete what is in a topic."""
@@ -82,23 +80,19 @@ class Kafka:
 
     def forget(self, group: str) -> None:
         """Make a group begin anew: delete its committed offsets. Its members must have ended."""
-        deadline = time.monotonic() + ADMIN_SECONDS
-        while time.monotonic() < deadline:
-            try:
-                future = self.admin.delete_consumer_groups([group], request_timeout=ADMIN_SECONDS)[group]
-                future.result(timeout=ADMIN_SECONDS)
-                return
-            except KafkaException as error:
-                if error.args[0].name() == "GROUP_ID_NOT_FOUND":
-                    return
-                time.sleep(0.2)  # a member that was killed is in the group until its session ends
-        raise TimeoutError(f"The group {group} still has members.")
+        until(lambda: self._forgotten(group), ADMIN_SECONDS, f"no member left in {group}")
+
+    def _forgotten(self, group: str) -> bool:
+        try:
+            future = self.admin.delete_consumer_groups([group], request_timeout=ADMIN_SECONDS)[group]
+            future.result(timeout=ADMIN_SECONDS)
+        except KafkaException as error:  # a member that was killed is in the group until its session ends
+            return error.args[0].name() == "GROUP_ID_NOT_FOUND"
+        return True
 
     def messages(self, topic: str) -> int:
         """Count the messages of a topic by reading it: transaction markers and aborted messages are none."""
-        settings = {"group.id": "bench-count", "enable.auto.commit": False, "enable.partition.eof": True}
-        consumer = Consumer({"bootstrap.servers": self.servers, "isolation.level": "read_committed"} | settings)
-        try:
+        with closing(Consumer(reader_config() | {"enable.partition.eof": True})) as consumer:
             left = set(self.ends(topic))
             consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in left])
             count, deadline = 0, time.monotonic() + ADMIN_SECONDS
@@ -108,8 +102,6 @@ class Kafka:
                     if message.error():
                         left.discard(message.partition() or 0)
             return count
-        finally:
-            consumer.close()
 
     def set_group(self, group: str, settings: dict[str, str]) -> None:
         """Change settings that the broker keeps for a consumer group."""
@@ -131,17 +123,13 @@ class Kafka:
 @contextmanager
 def kafka(brokers: int = 1, partitions: int = 4) -> Iterator[Kafka]:
     """Start a broker or a cluster of our own, with the stage's topics, and point the stages' settings at it."""
-    before = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
-    with EmbeddedKafka(brokers) as embedded:
-        os.environ["KAFKA_BOOTSTRAP_SERVERS"] = embedded.bootstrap_servers
-        try:
-            broker = Kafka(embedded.bootstrap_servers, [embedded.pid(i) for i in embedded.ids])
-            broker.create_topics(partitions)
-            yield broker
-        finally:
-            os.environ.pop("KAFKA_BOOTSTRAP_SERVERS", None)
-            if before is not None:
-                os.environ["KAFKA_BOOTSTRAP_SERVERS"] = before
+    with (
+        EmbeddedKafka(brokers) as embedded,
+        mock.patch.dict(os.environ, {"KAFKA_BOOTSTRAP_SERVERS": embedded.bootstrap_servers}),
+    ):
+        broker = Kafka(embedded.bootstrap_servers, [embedded.pid(i) for i in embedded.ids])
+        broker.create_topics(partitions)
+        yield broker
 
 
 def measurements(count: int) -> Iterator[Measurement]:

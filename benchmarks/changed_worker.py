@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import common.kafka.connection as kafka_clients
-from common.terminal import run
+from common.kafka.connection import run_with_kafka
 
 WORKER = "5_task_queue.iris_classifier_task_queue_worker"
-DELIVERY = "5_task_queue.worker.at_least_once"
-REPLIES = "5_task_queue.worker.replies"
+ROOM = "5_task_queue.worker"
 ANSWER = (
     b'{"task_id":"%s","X":{"sepal_length":5.1,"sepal_width":3.5,"petal_length":1.4,"petal_width":0.2},"y":{"iris_type":0,'
     b'"species":"setosa","probabilities":{"setosa":0.981,"versicolor":0.019,"virginica":1.4e-7}}}'
@@ -32,34 +31,18 @@ class Change:
     worker_consumer: Settings = field(default_factory=dict)
     client_producer: Settings = field(default_factory=dict)
     client_reader: Settings = field(default_factory=dict)
-    in_worker: Callable[[], None] = lambda: None
-    bare_client: bool = False  # sends bytes that are ready, compares keys, reads no answer
-
-
-def answer_without_looking() -> None:
-    """Have the worker answer without validating, predicting and encoding."""
-    replies: Any = importlib.import_module(REPLIES).Replies
-
-    def handle(messages: list[Any], model: object) -> Any:
-        return replies([(message.key(), ANSWER % message.key()) for message in messages])
-
-    importlib.import_module(WORKER).handle = handle  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def commit_every_batch() -> None:
-    """Have no commit wait for more tasks."""
-    importlib.import_module(DELIVERY).PATIENCE_SECONDS = 0.0  # pyright: ignore[reportAttributeAccessIssue]
+    idle_worker: bool = False  # answers without validating, predicting and encoding
+    idle_client: bool = False  # sends bytes that are ready, compares keys, reads no answer
+    commit_alone: bool = False  # no commit waits for more tasks
 
 
 NAGLE = {"socket.nagle.disable": False}
 AS_IT_IS = Change("")
 CHANGES: dict[str, Change] = {
-    "worker without its work": Change(
-        "no validation, no model, no encoding: it sends a constant", in_worker=answer_without_looking
-    ),
-    "client without its work": Change("no validation, no deadline: it sends bytes, compares keys", bare_client=True),
-    "neither's work": Change("both of it", in_worker=answer_without_looking, bare_client=True),
-    "commit per task": Change("no commit waits 20 ms for more tasks", in_worker=commit_every_batch),
+    "worker without its work": Change("no validation, no model, no encoding: it sends a constant", idle_worker=True),
+    "client without its work": Change("no validation, no deadline: it sends bytes, compares keys", idle_client=True),
+    "neither's work": Change("both of it", idle_worker=True, idle_client=True),
+    "commit per task": Change("no commit waits 20 ms for more tasks", commit_alone=True),
     "linger.ms=5": Change("the client's producer waits for company", client_producer={"linger.ms": 5}),
     "no idempotence": Change(
         "a retry may double a message",
@@ -87,14 +70,41 @@ def overlay(original: Callable[..., Settings], more: Settings) -> Callable[..., 
     return lambda *arguments, **named: original(*arguments, **named) | more
 
 
+def answer_without_work(messages: list[Any], _: object) -> Any:
+    """Answer as the worker's handler does, with a constant."""
+    replies = importlib.import_module(f"{ROOM}.replies").Replies
+    return replies([(message.key(), ANSWER % message.key()) for message in messages])
+
+
+def changed_queue(change: Change) -> type:
+    """Return the queue of the worker's loop, with a change."""
+    queue: Any = importlib.import_module(f"{ROOM}.task_queue").TaskQueue
+    delivery: Any = importlib.import_module(f"{ROOM}.at_least_once").AtLeastOnce
+
+    class CommitAlone(delivery):
+        patience = 0.0
+
+    class ChangedQueue(queue):
+        def make_consumer(self, config: Settings) -> Any:
+            return super().make_consumer(config | change.worker_consumer)
+
+        def make_delivery(self) -> Any:
+            if change.commit_alone:
+                return CommitAlone(self.consumer, self.stop, self.connection, self.options.max_batch)
+            return super().make_delivery()
+
+    return ChangedQueue
+
+
 def main() -> int:
     """Run the worker with the change that the first argument names; the others are the worker's."""
     change = CHANGES.get(sys.argv[1], AS_IT_IS)
     kafka_clients.producer_config = overlay(kafka_clients.producer_config, change.worker_producer)
-    kafka_clients.consumer_config = overlay(kafka_clients.consumer_config, change.worker_consumer)
-    change.in_worker()
-    return importlib.import_module(WORKER).main(sys.argv[2:])
+    worker: Any = importlib.import_module(WORKER)
+    if change.idle_worker:
+        worker.handle = answer_without_work
+    return worker.main(sys.argv[2:], changed_queue(change))
 
 
 if __name__ == "__main__":
-    run(main)
+    run_with_kafka(main)

@@ -9,11 +9,14 @@ Run: python -m benchmarks.profiles            # 5 times
 """
 
 import importlib
+import itertools
 import json
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from benchmarks.broker import Kafka, kafka, tasks
@@ -35,32 +38,17 @@ REST_SECONDS = 0.0015  # before each of them: about as long as a program waits b
 Seconds = dict[str, float]
 
 
-class FakeMessage:
-    """A Kafka message as the worker's handler sees it."""
+@dataclass
+class Waiting:
+    """A Kafka message as the worker's codec sees it."""
 
-    def __init__(self, offset: int, key: str, value: bytes) -> None:
-        self._offset, self._key, self._value = offset, key.encode(), value
+    body: bytes
 
     def value(self) -> bytes:
-        return self._value
-
-    def key(self) -> bytes:
-        return self._key
+        return self.body
 
     def headers(self) -> None:
         return None
-
-    def error(self) -> None:
-        return None
-
-    def topic(self) -> str:
-        return "tasks"
-
-    def partition(self) -> int:
-        return 0
-
-    def offset(self) -> int:
-        return self._offset
 
 
 def typical(function: Callable[[], Any], calls: int = TIMED) -> float:
@@ -83,100 +71,70 @@ def whole(stage: Stage, seconds: float) -> float:
         stage.stop()
 
 
-def stage_1(model: IrisModel, seconds: float) -> Seconds:
-    """Every phase is paid by every prediction."""
-    runs = max(2, int(seconds * 2))
-    found = [json.loads(Measured("benchmarks.profile_start").finish()[0]) for _ in range(runs)]
-    phases = {name: statistics.median(run[name] for run in found) for name in found[0]}
+def measure(model: IrisModel, seconds: float, broker: Kafka) -> dict[str, Seconds]:
+    """Return the seconds of each phase in each stage, once."""
+    measurement = validate(split_words(LINE))
+    iris_type, body = predict(model, measurement), measurement.model_dump_json()
+    predicting = partial(predict, model, measurement)
+    found = {
+        "1 command line": command_line(seconds),
+        "2 prompt": timed(Stage2(), seconds, lambda: validate(split_words(LINE)), predicting, lambda: show(iris_type)),
+        "3 client and server": timed(  # the rest is HTTP, FastAPI and the thread that the endpoint runs in
+            *(Stage3(), seconds, lambda: Measurement.model_validate_json(body)),
+            *(predicting, iris_type.model_dump_json),
+        ),
+        "4 message queue": timed(  # the rest is Kafka, twice, and the wait for delivery and commit
+            *(Stage4(), seconds, lambda: validate_json(body.encode())),
+            *(predicting, lambda: Result(X=measurement, y=iris_type).to_json()),
+        ),
+    }
+    broker.create_topics(4)
+    found["5 task queue, alone"] = _rest(handler_phases(model, 1), whole(Stage5(), seconds))
+    of_many = {name: value / BATCH for name, value in handler_phases(model, BATCH).items()}
+    rate = backlog(broker, "5", Stage5(), int(max(60_000, 100_000 * seconds)), seconds * 2).rate
+    found["5 task queue, of a backlog"] = _rest(of_many, 1 / rate)
+    return found
+
+
+def command_line(seconds: float) -> Seconds:
+    """Every phase is paid by every prediction, so each is timed in a process of its own."""
+    runs = [json.loads(Measured("benchmarks.profile_start").finish()[0]) for _ in range(max(2, int(seconds * 2)))]
+    phases = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
     total = whole(Stage1(), seconds)
     return phases | {"start Python": max(0.0, total - sum(phases.values()))}
 
 
-def stage_2(model: IrisModel, seconds: float) -> Seconds:
-    """Import and load are paid once, before the first prompt."""
-    measurement = validate(split_words(LINE))
-    iris_type = predict(model, measurement)
-    phases = {
-        "validate": typical(lambda: validate(split_words(LINE))),
-        "predict": typical(lambda: predict(model, measurement)),
-        "encode": typical(lambda: show(iris_type)),
-    }
-    return _rest(phases, whole(Stage2(), seconds))
-
-
-def stage_3(model: IrisModel, seconds: float) -> Seconds:
-    """The rest is HTTP, FastAPI and the thread that the endpoint runs in."""
-    measurement = validate(split_words(LINE))
-    body, iris_type = measurement.model_dump_json(), predict(model, measurement)
-    phases = {
-        "validate": typical(lambda: Measurement.model_validate_json(body)),
-        "predict": typical(lambda: predict(model, measurement)),
-        "encode": typical(lambda: iris_type.model_dump_json()),
-    }
-    return _rest(phases, whole(Stage3(), seconds))
-
-
-def stage_4(model: IrisModel, seconds: float) -> Seconds:
-    """The rest is Kafka, twice, and the wait for delivery and commit."""
-    measurement = validate(split_words(LINE))
-    body, iris_type = measurement.model_dump_json().encode(), predict(model, measurement)
-    phases = {
-        "validate": typical(lambda: validate_json(body)),
-        "predict": typical(lambda: predict(model, measurement)),
-        "encode": typical(lambda: Result(X=measurement, y=iris_type).to_json()),
-    }
-    return _rest(phases, whole(Stage4(), seconds))
-
-
-def stage_5_alone(model: IrisModel, seconds: float) -> Seconds:
-    """One task through an idle worker."""
-    return _rest(handler_phases(model, 1), whole(Stage5(), seconds))
-
-
-def stage_5_batch(model: IrisModel, seconds: float, broker: Kafka) -> Seconds:
-    """One task of many that are waiting."""
-    per_task = {name: value / BATCH for name, value in handler_phases(model, BATCH).items()}
-    rate = backlog(broker, "5", Stage5(), int(max(60_000, 100_000 * seconds)), seconds * 2).rate
-    return _rest(per_task, 1 / rate)
+def timed(
+    stage: Stage,
+    seconds: float,
+    validating: Callable[[], Any],
+    predicting: Callable[[], Any],
+    encoding: Callable[[], Any],
+) -> Seconds:
+    """Time the phases that are paid for each question; import and load are paid once, before the first."""
+    functions = {"validate": validating, "predict": predicting, "encode": encoding}
+    return _rest({phase: typical(function) for phase, function in functions.items()}, whole(stage, seconds))
 
 
 def handler_phases(model: IrisModel, size: int) -> Seconds:
-    """Time the phases inside the worker's handler, for a batch of this size, by wrapping what it calls."""
-    worker = importlib.import_module("5_task_queue.iris_classifier_task_queue_worker")
-    messages: list[Any] = [FakeMessage(i, key, value) for i, (key, value) in enumerate(tasks(size))]
-    phase_of = {"decode": "validate", "to_array": "validate", "encode_batch": "encode"}
-    spent: Seconds = {"validate": 0.0, "predict": 0.0, "encode": 0.0}
-
-    def timed(function: Callable[..., Any], phase: str) -> Callable[..., Any]:
-        def wrapped(*arguments: Any, **named: Any) -> Any:
-            start = time.perf_counter()
-            try:
-                return function(*arguments, **named)
-            finally:
-                spent[phase] += time.perf_counter() - start
-
-        return wrapped
-
-    originals = {name: getattr(worker, name) for name in phase_of if hasattr(worker, name)}
-    model = load_model()
-    model.predict_proba = timed(model.predict_proba, "predict")  # type: ignore[method-assign]
-    for name, function in originals.items():
-        setattr(worker, name, timed(function, phase_of[name]))
-    try:
-        runs = []
-        for _ in range(TIMED if size == 1 else 9):
-            spent.update(dict.fromkeys(spent, 0.0))
-            if size == 1:
-                time.sleep(REST_SECONDS)
-            start = time.perf_counter()
-            worker.handle(messages, model)
-            total = time.perf_counter() - start
-            spent["encode"] += total - sum(spent.values())  # putting the replies together
-            runs.append(dict(spent))
-    finally:
-        for name, function in originals.items():
-            setattr(worker, name, function)
-    return {phase: statistics.median(run[phase] for run in runs) for phase in spent}
+    """Time what the worker's handler does with a batch of this size, step by step."""
+    codec: Any = importlib.import_module("5_task_queue.worker.codec")
+    messages = [Waiting(value) for _, value in tasks(size)]
+    runs = []
+    for _ in range(TIMED if size == 1 else 9):
+        if size == 1:
+            time.sleep(REST_SECONDS)
+        times = [time.perf_counter()]
+        decoded, replies = codec.decode(messages)
+        X = codec.to_array(decoded)
+        times.append(time.perf_counter())
+        probabilities = model.predict_proba(X)
+        times.append(time.perf_counter())
+        values = codec.encode_batch(decoded, X, probabilities, model)
+        replies.results += zip([task.task_id for task in decoded], values, strict=True)
+        times.append(time.perf_counter())
+        runs.append([b - a for a, b in itertools.pairwise(times)])
+    return dict(zip(("validate", "predict", "encode"), map(statistics.median, zip(*runs, strict=True)), strict=True))
 
 
 def _rest(phases: Seconds, total: float) -> Seconds:
@@ -191,13 +149,7 @@ def main(argv: list[str] | None = None) -> int:
     run = Run.begin("profiles", argv, CODE)
     with kafka(partitions=1) as broker:
         for turn in range(repeat):
-            found = {"1 command line": stage_1(model, seconds), "2 prompt": stage_2(model, seconds)}
-            found["3 client and server"] = stage_3(model, seconds)
-            found["4 message queue"] = stage_4(model, seconds)
-            broker.create_topics(4)
-            found["5 task queue, alone"] = stage_5_alone(model, seconds)
-            found["5 task queue, of a backlog"] = stage_5_batch(model, seconds, broker)
-            for stage, phases in found.items():
+            for stage, phases in measure(model, seconds, broker).items():
                 for phase in PHASES:
                     run.add("one task", stage, phase, 1e6 * phases.get(phase, 0.0), unit="µs")
                 run.add("one task", stage, "all", 1e6 * sum(phases.values()), unit="µs")

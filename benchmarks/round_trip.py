@@ -78,7 +78,7 @@ def ask_worker(client: Any, change: Change, rounds: int) -> list[float]:
     for measurement in measurements(rounds):
         task_id = str(uuid.uuid4())
         start = time.perf_counter()
-        if change.bare_client:
+        if change.idle_client:
             ask_bare(client._producer, client._consumer, task_id)
         else:
             client.predict(measurement, task_id, ANSWER_SECONDS)

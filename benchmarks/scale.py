@@ -13,7 +13,7 @@ Run: python -m benchmarks.scale            # all, 5 times (about 35 minutes)
 import argparse
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 
 from benchmarks.broker import Kafka, fill, kafka, tasks
 from benchmarks.command import finish, options, progress
@@ -98,28 +98,45 @@ def _last_held(text: str) -> set[int]:
 def batches(options: Options, run: Run) -> None:
     """Throughput and latency cost of both delivery modes at several batch sizes."""
     sizes = (1, 1000) if options.quick else (1, 10, 100, 1000, 5000)
+    rows = {f"at most {plural(size, 'task')}": ["--max-batch", str(size)] for size in sizes}
     total = 50_000 if options.quick else 600_000
-    with kafka() as broker:
-        fill(broker.servers, TASKS, tasks(total))
-        for _ in range(options.repeat):
-            for size in sizes:
-                for mode in ("at-least-once", "exactly-once"):
-                    work = measure(broker, mode, total, options.seconds, ["--max-batch", str(size)])
-                    _add(run, "batches", f"at most {plural(size, 'task')}", mode, work.rate)
+    _by_turns(options, run, "batches", rows, ("at-least-once", "exactly-once"), total)
 
 
 def sizes(options: Options, run: Run) -> None:
     """Throughput against the size of a task; the result keeps its size."""
-    lengths = (150, 4_096) if options.quick else (150, 1_024, 4_096, 16_384, 65_536)
-    for length in lengths:
+    for length in (150, 4_096) if options.quick else (150, 1_024, 4_096, 16_384, 65_536):
         total = max(4_000, min(600_000, 400_000_000 // length)) // (20 if options.quick else 1)
-        with kafka() as broker:
-            fill(broker.servers, TASKS, padded(total, length))
-            for _ in range(options.repeat):
-                for name in ("echo", "at-least-once"):
-                    rate = measure(broker, name, total, options.seconds).rate
-                    _add(run, "sizes", f"{length} bytes", f"{name}, rate", rate)
-                    run.add("sizes", f"{length} bytes", f"{name}, bytes", rate * length / 1e6, unit="MB/s")
+        _by_turns(options, run, "sizes", {f"{length} bytes": []}, ("echo", "at-least-once"), total, length)
+
+
+def brokers(options: Options, run: Run) -> None:
+    """Throughput on one broker and on three, where a message counts as written when two have it."""
+    total, names = 50_000 if options.quick else 400_000, ("echo", "at-least-once", "exactly-once")
+    for count in (1, 3):
+        _by_turns(options, run, "brokers", {plural(count, "broker"): []}, names, total, brokers=count)
+
+
+def _by_turns(
+    options: Options,
+    run: Run,
+    table: str,
+    rows: dict[str, list[str]],
+    programs: Sequence[str],
+    total: int,
+    length: int = 0,
+    brokers: int = 1,
+) -> None:
+    """Let programs work off the same backlog by turns, with each row's arguments."""
+    with kafka(brokers) as broker:
+        fill(broker.servers, TASKS, padded(total, length))
+        for _ in range(options.repeat):
+            for row, arguments in rows.items():
+                for name in programs:
+                    rate = measure(broker, name, total, options.seconds, arguments).rate
+                    _add(run, table, row, f"{name}, rate" if length else name, rate)
+                    if length:
+                        run.add(table, row, f"{name}, bytes", rate * length / 1e6, unit="MB/s")
 
 
 def padded(count: int, length: int) -> Iterator[tuple[str, bytes]]:
@@ -128,29 +145,12 @@ def padded(count: int, length: int) -> Iterator[tuple[str, bytes]]:
         yield task_id, task[:-1] + b" " * (length - len(task)) + b"}"
 
 
-def brokers(options: Options, run: Run) -> None:
-    """Throughput on one broker and on three, where a message counts as written when two have it."""
-    total = 50_000 if options.quick else 400_000
-    for count in (1, 3):
-        with kafka(brokers=count) as broker:
-            fill(broker.servers, TASKS, tasks(total))
-            for _ in range(options.repeat):
-                for name in ("echo", "at-least-once", "exactly-once"):
-                    rate = measure(broker, name, total, options.seconds).rate
-                    _add(run, "brokers", plural(count, "broker"), name, rate)
-
-
 def _add(run: Run, table: str, row: str, column: str, rate: float) -> None:
     run.add(table, row, column, rate, unit="tasks/s")
     progress(f"{table}: {row}, {column}: {rate:,.0f} tasks/s")
 
 
-SECTIONS: dict[str, Callable[[Options, Run], None]] = {
-    "workers": workers,
-    "batches": batches,
-    "sizes": sizes,
-    "brokers": brokers,
-}
+SECTIONS = {"workers": workers, "batches": batches, "sizes": sizes, "brokers": brokers}
 
 
 def main(argv: list[str] | None = None) -> int:

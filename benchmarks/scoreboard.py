@@ -15,13 +15,15 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
 
 from benchmarks.broker import Kafka, fill, kafka, measurements, tasks
 from benchmarks.command import finish, options, progress
 from benchmarks.http_servers import server
 from benchmarks.records import Place, Run, percentile
-from benchmarks.stages import Client, Http, Stage, Stage1, Stage2, Stage3, Stage4, Stage5
+from benchmarks.stages import Ask, Stage, Stage1, Stage2, Stage3, Stage4, Stage5, http_client
 from benchmarks.watching import Measured, Work, watch
 from benchmarks.worker_rate import measure as work_off
 from common.iris_model import load_model
@@ -59,35 +61,37 @@ MESSAGES = {"4": lambda n: (("", m.model_dump_json().encode()) for m in measurem
 
 def closed_loop(stage: Stage, count: int, seconds: float) -> dict[str, float]:
     """Let so many clients ask, each one question after another; return rate, latencies in ms and CPU in ms."""
-    clients = [stage.client() for _ in range(count)]
-    try:
-        for client in clients:
-            if client.ask(ANSWER_SECONDS) != "answered":  # the first question finds imports and connections cold
+    with ExitStack() as stack:
+        clients = [stack.enter_context(stage.client()) for _ in range(count)]
+        for ask in clients:
+            if ask(ANSWER_SECONDS) != "answered":  # the first question finds imports and connections cold
                 raise RuntimeError(f"{stage.title} does not answer.")
         times: list[float] = []
         cpu, start = stage.cpu(), time.perf_counter()
-        threads = [threading.Thread(target=_ask_until, args=(c, start + seconds, times)) for c in clients]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        _at_once([partial(_ask_until, ask, start + seconds, times) for ask in clients])
         elapsed, cpu = time.perf_counter() - start, stage.cpu() - cpu
-        return {
-            "per_second": len(times) / elapsed,
-            "p50": 1000 * percentile(times, 0.5),
-            "p99": 1000 * percentile(times, 0.99),
-            "CPU": 1000 * cpu / len(times),
-        }
-    finally:
-        stage.look()
-        for client in clients:
-            client.close()
+    return {
+        "per_second": len(times) / elapsed,
+        "p50": 1000 * percentile(times, 0.5),
+        "p99": 1000 * percentile(times, 0.99),
+        "CPU": 1000 * cpu / len(times),
+    }
 
 
-def _ask_until(client: Client, end: float, times: list[float]) -> None:
+def _ask_until(ask: Ask, end: float, times: list[float]) -> None:
     while (start := time.perf_counter()) < end:
-        if client.ask(ANSWER_SECONDS) == "answered":
+        if ask(ANSWER_SECONDS) == "answered":
             times.append(time.perf_counter() - start)
+
+
+def _at_once(parts: Sequence[Callable[[], None]], meanwhile: Callable[[], None] = lambda: None) -> None:
+    """Run parts in threads of their own, and something else beside them, until all have ended."""
+    threads = [threading.Thread(target=part) for part in parts]
+    for thread in threads:
+        thread.start()
+    meanwhile()
+    for thread in threads:
+        thread.join()
 
 
 def start_up(make: Callable[[], Stage]) -> float:
@@ -96,42 +100,37 @@ def start_up(make: Callable[[], Stage]) -> float:
     start = time.perf_counter()
     try:
         stage.start()
-        client = stage.client()
-        client.ask(ANSWER_SECONDS)
-        seconds = time.perf_counter() - start
-        client.close()
-        return seconds
+        with stage.client() as ask:
+            ask(ANSWER_SECONDS)
+            return time.perf_counter() - start
     finally:
         stage.stop()
 
 
 def crowd(stage: Stage, *, kill: bool) -> tuple[Counter[str], float]:
     """Let many ask at almost the same moment, once each; return outcomes and the longest wait in seconds."""
-    clients = [stage.client() for _ in range(CROWD)]
     outcomes: list[str] = []
     waits: list[float] = []
     gate = threading.Barrier(CROWD + 1)
 
-    def ask(client: Client, turn: int) -> None:
+    def ask_once(ask: Ask, turn: int) -> None:
         gate.wait()
         time.sleep(turn * APART_SECONDS)
         start = time.perf_counter()
-        outcomes.append(client.ask(ANSWER_SECONDS))
+        outcomes.append(ask(ANSWER_SECONDS))
         waits.append(time.perf_counter() - start)
 
-    threads = [threading.Thread(target=ask, args=(client, turn)) for turn, client in enumerate(clients)]
-    for thread in threads:
-        thread.start()
-    gate.wait()
-    if kill:
-        time.sleep(KILL_AFTER)
-        stage.kill()
-        time.sleep(START_AFTER)
-        stage.start(CROWD_CPU_SECONDS)
-    for thread in threads:
-        thread.join()
-    for client in clients:
-        client.close()
+    def strike() -> None:
+        gate.wait()
+        if kill:
+            time.sleep(KILL_AFTER)
+            stage.kill()
+            time.sleep(START_AFTER)
+            stage.start(CROWD_CPU_SECONDS)
+
+    with ExitStack() as stack:
+        clients = [stack.enter_context(stage.client()) for _ in range(CROWD)]
+        _at_once([partial(ask_once, ask, turn) for turn, ask in enumerate(clients)], strike)
     return Counter(outcomes), max(waits)
 
 
@@ -194,12 +193,11 @@ def limits(run: Run, broker: Kafka, quick: bool) -> None:
         predict = json.loads(program.finish(ANSWER_SECONDS)[0])
     run.add(*_limit("bare predict, one row at a time"), float(predict["single_rate"]))
     run.add(*_limit("bare predict, whole array"), float(predict["rate"]))
-    with server("bare uvicorn", "benchmarks.reference.bare_uvicorn:app") as bare:
-        client, times = Http(bare.port, keep=True), []
-        start = time.perf_counter()
-        _ask_until(client, start + seconds, times)
+    bare = server("bare uvicorn", "benchmarks.reference.bare_uvicorn:app")
+    with bare as running, http_client(running.port, keep=True) as ask:
+        times, start = [], time.perf_counter()
+        _ask_until(ask, start + seconds, times)
         run.add(*_limit("bare uvicorn, 1 client"), len(times) / (time.perf_counter() - start))
-        client.close()
     broker.empty(TASKS)
     before = broker.ends(TASKS)
     fill(broker.servers, TASKS, tasks(count))

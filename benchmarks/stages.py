@@ -12,7 +12,9 @@ import os
 import subprocess
 import time
 import uuid
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Producer
 
@@ -26,10 +28,10 @@ from common.programs import ProgramFailed, answers, end_all, free_ports, until
 MONOLITH = "1_monolith_cli.iris_classifier_monolith_cli_app"
 LOOP = "2_monolith_user_input_loop.iris_classifier_monolith_user_input_loop_app"
 SERVER = "3_client_server.iris_classifier_rest_server:app"
-MQ_WORKER = "4_message_queue.iris_classifier_mq_worker"
-TASK_WORKER = "5_task_queue.iris_classifier_task_queue_worker"
 TASK_CLIENT = "5_task_queue.iris_classifier_cli_client_task_queue"
 STOP_SECONDS = 15.0  # longest wait for a program to end after SIGTERM
+
+Ask = Callable[[float], str]  # asks once; returns the outcome, at the latest after so many seconds
 
 _numbers = itertools.count()
 
@@ -40,34 +42,34 @@ def flower() -> Measurement:
     return Measurement(sepal_length=5.9, sepal_width=3.0, petal_length=petal_length, petal_width=1.3)
 
 
-class Client(Protocol):
-    """One person who asks."""
-
-    def ask(self, seconds: float) -> str:
-        """Ask once; return the outcome, at the latest after so many seconds."""
-        ...
-
-    def close(self) -> None:
-        """Leave."""
-        ...
-
-
 class Stage:
     """What is the same for all: the programs that do the work."""
 
     title = ""
+    program = ""  # the module that does the work; empty if each client starts its own
 
     def __init__(self) -> None:
         self.programs: list[Measured] = []
-        self.cpu_seconds = 0.0  # burnt per prediction
+        self.settings: dict[str, str] = {}
         self.peak_mb = 0.0
 
     def start(self, cpu_seconds: float = 0.0) -> None:
-        """Start what has to run before anybody can ask, and wait until it does."""
-        self.cpu_seconds = cpu_seconds
+        """Start what has to run before anybody can ask, and wait until it does; a prediction burns so much CPU."""
+        self.settings = {"IRIS_SIMULATED_CPU_SECONDS": str(cpu_seconds)}
+        if self.program:
+            self.programs = [Measured(self.program, *self.arguments(), settings=self.settings)]
+            self.wait_until_ready(self.programs[0])
 
-    def client(self) -> Client:
-        """Return a new client."""
+    def arguments(self) -> list[object]:
+        """Return the arguments of the program."""
+        return []
+
+    def wait_until_ready(self, program: Measured) -> None:
+        """Wait until somebody can ask."""
+        program.wait_for("ready")
+
+    def client(self) -> AbstractContextManager[Ask]:
+        """Return how a new client asks."""
         raise NotImplementedError
 
     def cpu(self) -> float:
@@ -78,26 +80,15 @@ class Stage:
         """Return the greatest memory of the programs so far, together."""
         return sum(program.peak_mb for program in self.programs) or self.peak_mb
 
-    def look(self) -> None:
-        """Take note of the programs' memory."""
-        for program in self.programs:
-            program.look()
-
     def kill(self) -> None:
         """End what does the work at once, with SIGKILL."""
-        for program in self.programs:
-            program.kill()
-        self.programs.clear()
+        while self.programs:
+            self.programs.pop().kill()
 
     def stop(self) -> None:
         """End what does the work in order."""
         programs, self.programs = self.programs, []
         end_all(programs, STOP_SECONDS)
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """Return the settings that the programs get."""
-        return {"IRIS_SIMULATED_CPU_SECONDS": str(self.cpu_seconds)}
 
 
 class Stage1(Stage):
@@ -105,12 +96,22 @@ class Stage1(Stage):
 
     title = "1 command line"
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.running: set[Measured] = set()
+    @contextmanager
+    def client(self) -> Iterator[Ask]:
+        yield self._ask
 
-    def client(self) -> Client:
-        return CommandLine(self)
+    def _ask(self, seconds: float) -> str:
+        row = flower().row()
+        with Measured(MONOLITH, *row, settings=self.settings, stdin=subprocess.DEVNULL) as program:
+            self.programs.append(program)
+            try:
+                program.wait(seconds)
+            except ProgramFailed:
+                return "lost"
+            finally:
+                with suppress(ValueError):  # it was killed
+                    self.programs.remove(program)
+        return "answered" if "%" in program.output else "lost"
 
     def cpu(self) -> float:
         times = os.times()  # of all children that have ended
@@ -125,186 +126,127 @@ class Stage1(Stage):
             self.peak_mb = program.peak_mb
         return self.peak_mb
 
-    def kill(self) -> None:
-        for program in list(self.running):
-            program.kill()
-
-
-class CommandLine:
-    """Types the command."""
-
-    def __init__(self, stage: Stage1) -> None:
-        self._stage = stage
-
-    def ask(self, seconds: float) -> str:
-        row = flower().row()
-        with Measured(MONOLITH, *row, settings=self._stage.environment, stdin=subprocess.DEVNULL) as program:
-            self._stage.running.add(program)
-            try:
-                program.wait(seconds)
-            except ProgramFailed:
-                return "lost"
-            finally:
-                self._stage.running.discard(program)
-        return "answered" if "%" in program.output else "lost"
-
-    def close(self) -> None:
-        """Nothing to leave."""
-
 
 class Stage2(Stage):
-    """One process per user."""
+    """One process per user, who types at a prompt of their own."""
 
     title = "2 prompt"
 
-    def client(self) -> Client:
-        return Prompt(self)
-
-
-class Prompt:
-    """Types at a prompt of its own, and reads the pipe itself: the fewer threads between, the less they cost."""
-
-    def __init__(self, stage: Stage2) -> None:
-        answers, output = os.pipe()
-        self._program = Measured(LOOP, stdout=output, settings=stage.environment)
+    @contextmanager
+    def client(self) -> Iterator[Ask]:
+        answers, output = os.pipe()  # read here, not by a thread: the less is in between, the less it costs
+        program = Measured(LOOP, stdout=output, settings=self.settings)
         os.close(output)
-        self._answers = os.fdopen(answers, encoding="utf-8")
-        self._stage = stage
-        stage.programs.append(self._program)
+        self.programs.append(program)
 
-    def ask(self, seconds: float) -> str:
-        self._program.send_line(" ".join(map(str, flower().row())))
-        return "answered" if "%" in self._answers.readline() else "lost"
+        def ask(seconds: float) -> str:
+            program.send_line(" ".join(map(str, flower().row())))
+            return "answered" if "%" in lines.readline() else "lost"
 
-    def close(self) -> None:
-        if self._program in self._stage.programs:
-            self._stage.programs.remove(self._program)
-            self._stage.peak_mb = self._program.peak_mb
-            self._program.finish(STOP_SECONDS)  # it ends as its input does
-        self._answers.close()
+        with os.fdopen(answers, encoding="utf-8") as lines:
+            yield ask
+            if program in self.programs:  # otherwise it was killed
+                program.look()
+                self.peak_mb = program.peak_mb
+                self.programs.remove(program)
+                program.finish(STOP_SECONDS)  # it ends as its input does
 
 
 class Stage3(Stage):
-    """A server."""
+    """A server, which takes at most `limit` connections at a time."""
 
     title = "3 client and server"
+    program = "uvicorn"
 
     def __init__(self, limit: int | None = None) -> None:
         super().__init__()
         self.limit, self.port = limit, free_ports(1)[0]
 
-    def start(self, cpu_seconds: float = 0.0) -> None:
-        super().start(cpu_seconds)
-        limits = ["--limit-concurrency", str(self.limit)] if self.limit else []
-        arguments = [SERVER, "--port", str(self.port), "--log-level", "warning", *limits]
-        self.programs = [Measured("uvicorn", *arguments, settings=self.environment)]
-        until(lambda: answers(f"http://127.0.0.1:{self.port}/health"), what="an answer", programs=self.programs)
+    def arguments(self) -> list[object]:
+        limits = ["--limit-concurrency", self.limit] if self.limit else []
+        return [SERVER, "--port", self.port, "--log-level", "warning", *limits]
 
-    def client(self) -> Client:
-        return Http(self.port, keep=self.limit is None)
+    def wait_until_ready(self, program: Measured) -> None:
+        until(lambda: answers(f"http://127.0.0.1:{self.port}/health"), what="an answer", programs=[program])
+
+    def client(self) -> AbstractContextManager[Ask]:
+        return http_client(self.port, keep=self.limit is None)
 
 
-class Http:
-    """Sends a request; keeps its connection unless the server counts connections."""
+@contextmanager
+def http_client(port: int, keep: bool) -> Iterator[Ask]:
+    """Return how a client asks that keeps its connection, or opens one per question if the server counts them."""
+    connection = http.client.HTTPConnection("127.0.0.1", port)
 
-    def __init__(self, port: int, keep: bool) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port)
-        self._keep = keep
-
-    def ask(self, seconds: float) -> str:
-        body = flower().model_dump_json()
-        self._connection.timeout = seconds
+    def ask(seconds: float) -> str:
+        connection.timeout = seconds
         try:
-            self._connection.request("POST", "/iris-classifier", body, {"Content-Type": "application/json"})
-            response = self._connection.getresponse()
+            body = flower().model_dump_json()
+            connection.request("POST", "/iris-classifier", body, {"Content-Type": "application/json"})
+            response = connection.getresponse()
             response.read()
-        except ConnectionRefusedError:
-            self._connection.close()
-            return "refused"  # no server: known at once
-        except (OSError, http.client.HTTPException):
-            self._connection.close()
-            return "lost"
-        if not self._keep:
-            self._connection.close()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            return "refused" if isinstance(error, ConnectionRefusedError) else "lost"  # no server: known at once
+        if not keep:
+            connection.close()
         return {200: "answered", 503: "refused"}.get(response.status, "lost")
 
-    def close(self) -> None:
-        self._connection.close()
+    with closing(connection):
+        yield ask
 
 
 class Stage4(Stage):
     """A worker behind Kafka."""
 
     title = "4 message queue"
+    program = "4_message_queue.iris_classifier_mq_worker"
     group = "iris-mq-workers"
 
-    def start(self, cpu_seconds: float = 0.0) -> None:
-        super().start(cpu_seconds)
-        self.programs = [Measured(MQ_WORKER, settings=self.environment)]
-        self.programs[0].wait_for("ready")
+    @contextmanager
+    def client(self) -> Iterator[Ask]:
+        """Return how a client asks: it looks for the result of its very measurement among all that are published."""
+        producer, consumer = Producer(producer_config()), Consumer(reader_config())
+        assign_at_end(consumer, RESULTS)
 
-    def client(self) -> Client:
-        return Subscriber()
+        def ask(seconds: float) -> str:
+            measurement = flower()
+            mine = json.dumps(measurement.petal_length).encode()
+            deadline = time.monotonic() + seconds
+            producer.produce(TASKS, measurement.model_dump_json())
+            while (left := deadline - time.monotonic()) > 0:
+                producer.poll(0)
+                message = consumer.poll(min(left, 0.5))
+                if message and not message.error() and mine in (value := message.value() or b""):
+                    X: Any = Result.model_validate_json(value).X
+                    if X["petal_length"] == measurement.petal_length:
+                        return "answered"
+            return "lost"
 
-
-class Subscriber:
-    """Publishes a measurement and looks for the result of this very measurement among all that are published."""
-
-    def __init__(self) -> None:
-        self._producer, self._consumer = Producer(producer_config()), Consumer(reader_config())
-        assign_at_end(self._consumer, RESULTS)
-
-    def ask(self, seconds: float) -> str:
-        measurement = flower()
-        mine = json.dumps(measurement.petal_length).encode()
-        deadline = time.monotonic() + seconds
-        self._producer.produce(TASKS, measurement.model_dump_json())
-        while (left := deadline - time.monotonic()) > 0:
-            self._producer.poll(0)
-            message = self._consumer.poll(min(left, 0.5))
-            if message and not message.error() and mine in (value := message.value() or b""):
-                X: Any = Result.model_validate_json(value).X
-                if X["petal_length"] == measurement.petal_length:
-                    return "answered"
-        return "lost"
-
-    def close(self) -> None:
-        self._consumer.close()
+        with closing(consumer):
+            yield ask
 
 
 class Stage5(Stage):
     """One worker of a consumer group; its partitions allow four."""
 
     title = "5 task queue"
+    program = "5_task_queue.iris_classifier_task_queue_worker"
     group = "iris-task-queue-workers"
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._client = importlib.import_module(TASK_CLIENT)
+    @contextmanager
+    def client(self) -> Iterator[Ask]:
+        """Return how the stage's own client asks, positioned once."""
+        module: Any = importlib.import_module(TASK_CLIENT)
+        client = module.TaskClient()
 
-    def start(self, cpu_seconds: float = 0.0) -> None:
-        super().start(cpu_seconds)
-        self.programs = [Measured(TASK_WORKER, settings=self.environment)]
-        self.programs[0].wait_for("ready")
+        def ask(seconds: float) -> str:
+            try:
+                result = client.predict(flower(), str(uuid.uuid4()), seconds)
+            except (module.NoAnswer, KafkaException):
+                return "lost"
+            return "answered" if result.y else "lost"
 
-    def client(self) -> Client:
-        return TaskAsker(self._client)
-
-
-class TaskAsker:
-    """The stage's own client, positioned once."""
-
-    def __init__(self, module: Any) -> None:
-        self._client = module.TaskClient()
-        self._no_answer = module.NoAnswer
-        self._client.position()
-
-    def ask(self, seconds: float) -> str:
-        try:
-            result = self._client.predict(flower(), str(uuid.uuid4()), seconds)
-        except (self._no_answer, KafkaException):
-            return "lost"
-        return "answered" if result.y else "lost"
-
-    def close(self) -> None:
-        self._client.close()
+        with closing(client):
+            client.position()
+            yield ask

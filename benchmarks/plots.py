@@ -114,7 +114,7 @@ def throughput(run: Run) -> Figure:
         axis.set_ylabel("predictions per second")
         axis.set_title(f"{model.capitalize()} model{title}", loc="left")
     handles, _ = axes[0].get_legend_handles_labels()
-    figure.legend(handles, colours, loc="outside upper center", ncols=4, frameon=False)
+    figure.legend(handles, list(colours), loc="outside upper center", ncols=4, frameon=False)
     return figure
 
 
@@ -185,7 +185,8 @@ def scale(run: Run) -> Figure:
     axes[1].set(xlabel="most tasks in a batch", title="Batch size and delivery")
     for axis in axes:
         logarithmic(axis)
-        axis.legend(frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
+        if axis.lines:
+            axis.legend(frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
     return figure
 
 

@@ -75,7 +75,9 @@ def shares(axis: Axes, records: Sequence[Record], colours: dict[str, str], unit:
 
 
 def line(axis: Axes, records: Sequence[Record], x: str, label: str, style: str, colour: str) -> None:
-    """Draw figures over the number in the name of their row or column."""
+    """Draw figures, if there are any, over the number in the name of their row or column."""
+    if not records:
+        return
     places = [int(re.findall(r"\d+", getattr(record, x))[-1]) for record in records]
     axis.plot(places, [record.value for record in records], style, color=colour, label=label)
     axis.set_xscale("log")
@@ -184,8 +186,8 @@ def scale(run: Run) -> Figure:
     axes[0].set(xlabel="workers", ylabel="tasks per second", title="Workers and partitions")
     axes[1].set(xlabel="most tasks in a batch", title="Batch size and delivery")
     for axis in axes:
-        logarithmic(axis)
         if axis.lines:
+            logarithmic(axis)
             axis.legend(frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
     return figure
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("matplotlib", reason="pip install -e '.[bench]'")
-from benchmarks import capacity, pages, report, tables
+from benchmarks import capacity, pages, plots, report, tables
 from benchmarks.command import finish, options
 from benchmarks.records import Record, Run
 
@@ -119,3 +119,10 @@ def test_a_run_is_written_and_drawn_and_its_text_stays_text(tmp_path: Path):
 def test_a_quick_run_never_replaces_what_is_published(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Run, "write", lambda *_: pytest.fail("written"))
     assert finish(a_run(), options("", "").parse_args(["--quick"])) == 0
+
+
+@pytest.mark.parametrize("table", ["workers", "batches", "brokers"])
+def test_a_part_of_a_measurement_can_be_drawn_alone(table: str, tmp_path: Path):
+    run = Run.read("scale")
+    run.figures = {place: record for place, record in run.figures.items() if record.table == table}
+    assert plots.draw(run, tmp_path) == [tmp_path / "scale.svg"]

@@ -30,22 +30,16 @@ brokers    = the most that CPU ({BROKER_CORES} cores each), network ({BROKER_NET
 
 def plan(rate: float, measured: Run) -> list[Record]:
     """Return what `rate` tasks per second take in each delivery mode, from the figures of worker_rate."""
-    found = []
-    known = {record.row for record in measured.table("program")}
-    for mode in ("at-least-once", "exactly-once"):
-        if mode in known:
-            values = _plan(rate, *(_measured(measured, mode, what) for what in ("rate", "CPU", "broker's CPU")))
-            found += [
-                Record(f"{rate:,.0f} tasks/s".replace(",", " "), row, mode, value) for row, value in values.items()
-            ]
-    return found
+    title = f"{rate:,.0f} tasks/s".replace(",", " ")
+    modes = [mode for mode in ("at-least-once", "exactly-once") if ("program", mode, "rate") in measured.figures]
+    costs = {
+        mode: [measured.value("program", mode, what) for what in ("rate", "CPU", "broker's CPU")] for mode in modes
+    }
+    return [Record(title, row, mode, value) for mode in modes for row, value in needs(rate, *costs[mode]).items()]
 
 
-def _measured(run: Run, mode: str, column: str) -> float:
-    return run.value("program", mode, column)
-
-
-def _plan(rate: float, per_worker: float, worker_us: float, broker_us: float) -> dict[str, float]:
+def needs(rate: float, per_worker: float, worker_us: float, broker_us: float) -> dict[str, float]:
+    """Return what a rate takes, given one worker's rate, and the CPU time of worker and broker per task in µs."""
     wanted = rate * HEADROOM
     workers = math.ceil(wanted / per_worker)
     copied = wanted * (COPIES - 1) * (TASK_BYTES + RESULT_BYTES) / 1e6

@@ -22,7 +22,7 @@ from benchmarks.records import Run, percentile
 from common.iris_dto import FEATURES
 from common.terminal import run
 
-CODE = ("3_client_server/services", "common/iris_model")
+CODE = ("3_client_server/services", "common/web", "common/iris_codec.py", "common/iris_model")
 CLIENTS = (1, 2, 4, 8, 16)
 BODY = {"input": dict(zip(FEATURES, (5.1, 3.5, 1.4, 0.2), strict=True))}
 WARM_UP_SECONDS = 0.5

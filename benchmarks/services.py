@@ -22,7 +22,7 @@ from common.errors import ProgramError
 from common.iris_dto import FEATURES
 from common.terminal import run
 
-CODE = ("3_client_server/services", "common/iris_model")
+CODE = ("3_client_server/services", "common/web", "common/iris_codec.py", "common/iris_model")
 CONNECTIONS = {1: "1 connection", 8: "8 connections", 64: "64 connections"}
 UNITS = {"rate": "requests/s", "p50": "ms", "p99": "ms"}
 MANY = 1000  # measurements in the large request

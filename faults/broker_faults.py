@@ -1,88 +1,78 @@
 """What can happen to Kafka: brokers killed and started again, alone, one of three, each in turn, in a transaction."""
 
-import signal
+import re
 
-from faults.outcome import TAKEOVER_SECONDS, Outcome
-from faults.rig import Rig
-from faults.trial import Trial
+from common.programs import Program
+
+from .crew import is_frozen
+from .trial import Trial
 
 AWAY_SECONDS = 1.0  # how long a killed broker stays away, beside the time that it takes to start
 ONE_OF_THREE_AWAY_SECONDS = 5.0  # longer than the others need to notice
 GROUP = "iris-task-queue-workers"  # as in the worker
 
 
-def single(rig: Rig, outcome: Outcome, times: int) -> Outcome:
+def single(trial: Trial, times: int) -> None:
     """The only broker is killed and comes back: everybody waits, nobody has to be started again."""
-    with Trial(rig, outcome) as trial:
-        trial.flow()
-        for _ in range(times):
-            trial.pause(trial.rng.uniform(0.5, 1.5))
-            trial.struck()
-            rig.kafka.kill(1)
-            trial.pause(AWAY_SECONDS)
-            rig.kafka.start(1)
-            trial.keeps_up()
-        return trial.finish()
+    trial.flow()
+    for _ in range(times):
+        trial.pause(trial.rng.uniform(0.5, 1.5))
+        trial.struck()
+        trial.rig.kafka.kill(1)
+        trial.pause(AWAY_SECONDS)
+        trial.rig.kafka.start(1)
+        trial.keeps_up()
 
 
-def one_of_three(rig: Rig, outcome: Outcome, times: int) -> Outcome:
+def one_of_three(trial: Trial, times: int) -> None:
     """One of three is killed and comes back: the work goes on after a moment."""
-    outcome.bar_standstill = TAKEOVER_SECONDS
-    with Trial(rig, outcome) as trial:
-        trial.flow()
-        for _ in range(times):
-            _kill_and_start(trial, trial.rng.choice([1, 2, 3]))
-        return trial.finish()
+    trial.flow()
+    for _ in range(times):
+        trial.pause(trial.rng.uniform(0.5, 1.5))
+        _kill_and_start(trial, trial.rng.choice([1, 2, 3]))
 
 
-def rolling(rig: Rig, outcome: Outcome, times: int) -> Outcome:
+def rolling(trial: Trial, times: int) -> None:
     """Each of the three in turn, so many times around."""
-    outcome.bar_standstill = TAKEOVER_SECONDS
-    with Trial(rig, outcome) as trial:
-        trial.flow()
-        for _ in range(times):
-            for i in (1, 2, 3):
-                _kill_and_start(trial, i)
-        return trial.finish()
+    trial.flow()
+    for _ in range(times):
+        for i in (1, 2, 3):
+            trial.pause(trial.rng.uniform(0.5, 1.5))
+            _kill_and_start(trial, i)
 
 
-def _kill_and_start(trial: Trial, i: int) -> None:
-    trial.pause(trial.rng.uniform(0.5, 1.5))
-    trial.struck()
-    trial.rig.kafka.kill(i)
-    trial.pause(ONE_OF_THREE_AWAY_SECONDS)
-    trial.rig.kafka.start(i)
-    trial.until(trial.rig.all_in_sync, 60, "copies in sync again")
-    trial.keeps_up()
-
-
-def coordinator_down(rig: Rig, outcome: Outcome, times: int) -> Outcome:
+def coordinator_down(trial: Trial, times: int) -> None:
     """A worker is frozen just before it commits, the broker that takes the commit is killed, the worker goes on.
 
     In exactly-once mode this is the coordinator of its transaction, else that of its group.
     """
-    outcome.bar_standstill = TAKEOVER_SECONDS
-    freeze = ["--kill-at", "before-commit", "--signal", "SIGSTOP", "--after"]
-    with Trial(rig, outcome, workers=2, worker_arguments=lambda i: [*freeze, "5"] if i == 0 else []) as trial:
-        trial.load.start()
-        while outcome.times < times:
-            worker = trial.workers.members[0]
-            trial.until(worker.is_stopped, 60, "a worker frozen before its commit")
-            topic, key = "__consumer_offsets", GROUP
-            if outcome.delivery == "exactly-once":
-                topic, key = "__transaction_state", f"{GROUP}-{worker.slot()}"
-            broker = rig.leader(topic, java_hash(key) % rig.partition_count(topic))
-            trial.struck()
-            rig.kafka.kill(broker)
-            worker.process.send_signal(signal.SIGCONT)
-            trial.pause(ONE_OF_THREE_AWAY_SECONDS)
-            rig.kafka.start(broker)
-            trial.until(rig.all_in_sync, 60, "copies in sync again")
-            trial.keeps_up()
-            if outcome.times < times:
-                trial.workers.leave(0)
-                trial.workers.start(0)
-        return trial.finish()
+    freeze = ["--kill-at", "before-commit", "--signal", "SIGSTOP", "--after", "5"]
+    trial.start(workers=2, to_worker=lambda i: freeze if i == 0 else [])
+    trial.load.start()
+    while trial.outcome.times < times:
+        worker = trial.workers.members[0]
+        trial.until(lambda worker=worker: is_frozen(worker), 60, "a worker frozen before its commit")
+        topic, key = "__consumer_offsets", GROUP
+        if trial.outcome.delivery == "exactly-once":
+            slot = worker.wait_for(re.compile(r"Worker (\d+) is ready"))[1]
+            topic, key = "__transaction_state", f"{GROUP}-{slot}"
+        partitions = len(trial.rig.topics.ends(topic))
+        _kill_and_start(trial, trial.rig.leader(topic, java_hash(key) % partitions), worker)
+        if trial.outcome.times < times:
+            trial.workers.leave(0)
+            trial.workers.start(0)
+
+
+def _kill_and_start(trial: Trial, broker: int, frozen: Program | None = None) -> None:
+    """Kill a broker of three, let a frozen program go on, and have the broker back."""
+    trial.struck()
+    trial.rig.kafka.kill(broker)
+    if frozen:
+        frozen.resume()
+    trial.pause(ONE_OF_THREE_AWAY_SECONDS)
+    trial.rig.kafka.start(broker)
+    trial.until(trial.rig.all_in_sync, 60, "copies in sync again")
+    trial.keeps_up()
 
 
 def java_hash(text: str) -> int:

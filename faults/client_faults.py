@@ -1,39 +1,24 @@
 """What can happen to clients: an answer that comes before anybody reads."""
 
 import json
-import os
 import statistics
-import subprocess
-import sys
-import time
 
-from common.settings import ROOT
-from faults.outcome import Outcome
-from faults.rig import Rig
-from faults.trial import Trial
+from common.programs import Program
+
+from .trial import Trial
 
 
-def fresh(rig: Rig, outcome: Outcome, times: int) -> Outcome:
+def fresh(trial: Trial, times: int) -> None:
     """So many requests, each from a fresh client, eight at a time: none misses its answer."""
-    with Trial(rig, outcome) as trial:
-        command = [sys.executable, "-W", "error", "-m", "faults.fresh_clients", "--count", str(times)]
-        env = os.environ | {"KAFKA_BOOTSTRAP_SERVERS": rig.servers}
-        answer = trial.folder / "fresh.json"
-        with answer.open("wb") as output:
-            process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=output)
-            try:
-                trial.until(lambda: process.poll() is not None, 120 + times, "all clients")
-            finally:
-                process.kill()
-                process.wait(10)
-        done = json.loads(answer.read_text(encoding="utf-8").splitlines()[-1])
-        for _, task_id, _ in done:
-            trial.load.sent[task_id] = time.monotonic()
-            trial.load.messages[task_id] = 1
-        trial.finish()
-        failed = [why for _, _, why in done if why]
-        outcome.times, outcome.lost = times, outcome.lost + len(failed)
-        outcome.longest_wait = round(max(seconds for seconds, _, _ in done), 2)
-        outcome.problems += sorted(set(failed))[:3]
-        outcome.notes.append(f"median {1000 * statistics.median(s for s, _, _ in done):.0f} ms, connecting included")
-    return outcome
+    trial.start()
+    command = ["python", "-W", "error", "-m", "faults.fresh_clients", "--count", times]
+    with Program(command, env=trial.env, dies_with_us=True) as clients:
+        trial.until(lambda: not clients.is_running(), 120 + times, "all clients")
+        asked = json.loads(clients.finish()[-1])
+    for began, _, task_id, failed in asked:
+        trial.load.sent[task_id], trial.load.messages[task_id] = began, 1
+        if failed:
+            trial.lose({task_id}, f"without the right answer: {failed}")
+    seconds = [seconds for _, seconds, _, _ in asked]
+    trial.outcome.times, trial.outcome.longest_wait = times, max(seconds)
+    trial.outcome.also["median wait, connecting included, ms"] = round(1000 * statistics.median(seconds))

@@ -1,77 +1,47 @@
-"""Stage 5's worker, unchanged, with a switch that kills it at a named point. What it does not know goes to the worker.
+"""Stage 5's worker on a queue with a switch, which kills it at a named point. All other options are the worker's own.
 
-It also writes down each task that is handed to the handler (partition and offset), so that executions can be counted,
-and dies of a poisoned measurement, as a worker would whose model crashes.
+The queue also writes down each task that is taken to be handled (partition and offset), so that executions can be
+counted; and the model kills its worker when it predicts a poisoned measurement.
 
 Run: python -m faults.fault_worker --kill-at before-commit --after 5 --delivery exactly-once
 """
 
-import argparse
 import importlib
 import os
 import signal
 import struct
-import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, Message, Producer
+from confluent_kafka import Producer
 
 from common.iris_model import IrisModel
+from common.kafka.topics import RESULTS
 from common.terminal import run
-from faults.kill_switch import KillSwitch, prepare
 
-POINTS = ("after-poll", "while-predicting", "after-produced", "after-delivered", "before-commit")
+from .kill_switch import WORKER_POINTS, KillSwitch, switch_parser
+
+WORKER: Any = importlib.import_module("5_task_queue.iris_classifier_task_queue_worker")
+at_least_once: Any = importlib.import_module("5_task_queue.worker.at_least_once")
+exactly_once: Any = importlib.import_module("5_task_queue.worker.exactly_once")
+slot: Any = importlib.import_module("5_task_queue.worker.slot")
+suspects: Any = importlib.import_module("5_task_queue.worker.suspects")
+task_queue: Any = importlib.import_module("5_task_queue.worker.task_queue")
+
 POISON_CM = 66.6  # the sepal length that kills the worker which predicts it
-EXECUTION = struct.Struct("<iq")  # partition and offset of a task that was handed to the handler
+EXECUTION = struct.Struct("<iq")  # partition and offset of a task that was taken to be handled
 
 
-def patch(switch: KillSwitch, executions: Path, slots: Path) -> Any:
-    """Import the worker and put the switch where its work passes; return its main()."""
-    worker: Any = importlib.import_module("5_task_queue.iris_classifier_task_queue_worker")
-    at_least_once: Any = importlib.import_module("5_task_queue.worker.at_least_once")
-    exactly_once: Any = importlib.import_module("5_task_queue.worker.exactly_once")
-    task_queue: Any = importlib.import_module("5_task_queue.worker.task_queue")
-    slot: Any = importlib.import_module("5_task_queue.worker.slot")
+def queue_with(switch: KillSwitch, executions: Path) -> Any:
+    """Return a subclass of the worker's queue that passes the switch wherever a batch has come one step further."""
     log = os.open(executions, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    handle, produce, deliver = worker.handle, at_least_once.produce, at_least_once.wait_until_delivered
-    predict_proba = IrisModel.predict_proba
 
-    class Queue(task_queue.TaskQueue):
-        def take(self) -> Any:
-            batch = super().take()
-            if batch.messages:
-                switch.passage("after-poll")
-            return batch
+    class SwitchedProducer(Producer):
+        def produce(self, topic: str, *arguments: Any, **named: Any) -> None:
+            super().produce(topic, *arguments, **named)
+            if topic == RESULTS:  # in the middle of a batch: the client library has some results, others not yet
+                switch.passage("after-produced")
 
-        def make_consumer(self, config: Any) -> Consumer:
-            return NotedConsumer(config)
-
-    def noted_handle(messages: list[Message], model: IrisModel) -> Any:
-        os.write(log, b"".join(EXECUTION.pack(m.partition(), m.offset()) for m in messages))
-        return handle(messages, model)
-
-    def noted_predict(self: IrisModel, X: Any) -> Any:
-        if (X[:, 0] == POISON_CM).any():
-            os.kill(os.getpid(), signal.SIGKILL)
-        switch.passage("while-predicting")
-        return predict_proba(self, X)
-
-    def noted_produce(producer: Any, replies: Any) -> None:
-        done = switch.due("after-produced", len(replies.results))
-        if done is not None:  # in the middle of the batch: the client library has some results, others not yet
-            produce(producer, type(replies)(replies.results[: done + 1]))
-            switch.strike()
-            replies = type(replies)(replies.results[done + 1 :], replies.dead_letters, replies.skipped)
-        produce(producer, replies)
-
-    def noted_deliver(*arguments: Any) -> bool:
-        delivered = deliver(*arguments)
-        switch.passage("after-delivered")
-        return delivered
-
-    class NotedProducer(Producer):
         def send_offsets_to_transaction(self, positions: Any, group_metadata: Any, timeout: float = -1) -> None:
             self.flush(5)
             switch.passage("after-delivered")
@@ -81,31 +51,58 @@ def patch(switch: KillSwitch, executions: Path, slots: Path) -> Any:
             switch.passage("before-commit")
             super().commit_transaction(timeout)
 
-    class NotedConsumer(Consumer):
-        def commit(self, *arguments: Any, **named: Any) -> Any:
-            if sys._getframe(1).f_globals["__name__"].endswith("at_least_once"):  # not the intake's marks
-                switch.passage("before-commit")
-            return super().commit(*arguments, **named)
+    class SwitchedAtLeastOnce(at_least_once.AtLeastOnce):
+        def make_producer(self, config: Any) -> Producer:
+            return SwitchedProducer(config)
 
-    IrisModel.predict_proba, worker.handle = noted_predict, noted_handle
-    at_least_once.produce, at_least_once.wait_until_delivered = noted_produce, noted_deliver
-    exactly_once.produce, exactly_once.Producer = noted_produce, NotedProducer
-    slot.RUN_DIR = slots  # slots of a Kafka of its own
-    return partial(worker.main, queue=Queue)
+        def _wait_until_delivered(self) -> None:
+            super()._wait_until_delivered()
+            switch.passage("after-delivered")
+
+        def _commit(self, *arguments: Any) -> None:
+            switch.passage("before-commit")
+            super()._commit(*arguments)
+
+    class SwitchedExactlyOnce(exactly_once.ExactlyOnce):
+        def make_producer(self, config: Any) -> Producer:
+            return SwitchedProducer(config)
+
+    class SwitchedQueue(task_queue.TaskQueue):
+        def make_delivery(self) -> Any:
+            if self.options.delivery == "exactly-once":
+                group_and_slot = f"{task_queue.GROUP}-{self.slot}"
+                return SwitchedExactlyOnce(self.consumer, self.stop, self.connection, group_and_slot)
+            return SwitchedAtLeastOnce(self.consumer, self.stop, self.connection, self.options.max_batch)
+
+        def take(self) -> Any:
+            batch = super().take()
+            if batch.messages:
+                switch.passage("after-poll")
+                if batch.attempts <= suspects.MAX_ATTEMPTS:  # else it is a dead letter, and not handled any more
+                    os.write(log, b"".join(EXECUTION.pack(m.partition(), m.offset()) for m in batch.messages))
+            return batch
+
+    return SwitchedQueue
 
 
 def main() -> int:
-    """Patch the worker and run it."""
-    prepare()
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kill-at", choices=POINTS)
-    parser.add_argument("--after", type=int, default=1, help="at which passage; a result is one at after-produced")
-    parser.add_argument("--signal", choices=["SIGKILL", "SIGSTOP"], default="SIGKILL")
-    parser.add_argument("--executions", type=Path, default=Path(os.devnull), help="file to write executed tasks to")
-    parser.add_argument("--slots", type=Path, default=Path(".run"), help="folder for the locks of the worker slots")
-    args, rest = parser.parse_known_args()
-    switch = KillSwitch(args.kill_at, args.after, signal.Signals[args.signal])
-    return patch(switch, args.executions, args.slots)(rest)
+    """Run the worker with this queue."""
+    parser = switch_parser(__doc__, WORKER_POINTS)
+    parser.add_argument("--executions", type=Path, default=Path(os.devnull), help="file to write taken tasks to")
+    parser.add_argument("--run-dir", type=Path, default=slot.RUN_DIR, help="folder for the locks of the worker slots")
+    options, rest = parser.parse_known_args()
+    switch = KillSwitch.of(options)
+    predict_proba = IrisModel.predict_proba
+
+    def switched_predict(self: IrisModel, X: Any) -> Any:
+        if (X[:, 0] == POISON_CM).any():
+            os.kill(os.getpid(), signal.SIGKILL)
+        switch.passage("while-predicting")
+        return predict_proba(self, X)
+
+    IrisModel.predict_proba = switched_predict
+    slot.RUN_DIR = options.run_dir  # slots of a Kafka of its own
+    return WORKER.main(rest, queue_with(switch, options.executions))
 
 
 if __name__ == "__main__":

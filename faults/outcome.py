@@ -1,10 +1,12 @@
 """What one fault did, in numbers, and the bars that it must not miss."""
 
 import itertools
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
-TAKEOVER_SECONDS = 10.0  # a killed worker's tasks are taken over, a killed broker of three is replaced
+from benchmarks.records import Record
+
+MODES = ("at-least-once", "exactly-once")
+ALSO = ", also"  # ends the name of the table with the figures that only one fault has
 
 
 @dataclass
@@ -13,45 +15,42 @@ class Outcome:
 
     fault: str
     delivery: str
-    seed: int
+    most_standstill: float | None = None  # bars
+    most_wait: float | None = None
     times: int = 0  # how often the fault happened
     sent: int = 0  # task messages
     results: int = 0  # distinct task ids with a result
-    lost: int = 0  # tasks without a result, or results without a row in either store
-    rows_doubled: int = 0  # rows in SQLite beyond the first per task
-    postgres_rows_doubled: int | None = None  # rows in PostgreSQL beyond the first per task, where it was there
+    lost: int = 0  # tasks without a result, or results without a row in a store
+    rows_doubled: dict[str, int] = field(default_factory=dict)  # per store, rows beyond the first per task
     results_doubled: int = 0  # committed results beyond the first per task message
-    executions_again: int = 0  # times that a task message was handed to the handler beyond the first
+    executed_again: int = 0  # times that a task message was taken to be handled beyond the first
     standstill: float = 0.0  # longest time without any new result after the fault
     longest_wait: float = 0.0  # longest time from sending a task to its result
-    seconds: float = 0.0  # how long the trial took
-    bar_standstill: float | None = None
-    bar_wait: float | None = None
-    notes: list[str] = field(default_factory=list)
+    took: float = 0.0  # the whole trial
+    also: dict[str, float] = field(default_factory=dict)  # figures that only this fault has
     problems: list[str] = field(default_factory=list)  # what else went wrong: an exit code, a slow leaving
+
+    def records(self) -> list[Record]:
+        """Return the figures: a table per delivery mode, a row per fault."""
+        promised = 0 if self.delivery == "exactly-once" else None
+        figures = [
+            ("times", self.times, "", None),
+            ("sent", self.sent, "", None),
+            ("results", self.results, "", None),
+            ("lost", self.lost, "", 0),
+            *((f"rows doubled, {store}", count, "", 0) for store, count in self.rows_doubled.items()),
+            ("results doubled", self.results_doubled, "", promised),
+            ("executed again", self.executed_again, "", None),
+            ("standstill", self.standstill, "s", self.most_standstill),
+            ("longest wait", self.longest_wait, "s", self.most_wait),
+            ("took", self.took, "s", None),
+        ]
+        found = [Record(self.delivery, self.fault, name, n, unit, at_most=bar) for name, n, unit, bar in figures]
+        return found + [Record(self.delivery + ALSO, self.fault, name, n) for name, n in self.also.items()]
 
     def missed(self) -> list[str]:
         """Return what is not as it must be, a line each."""
-        lines = list(self.problems)
-        if self.lost:
-            lines.append(f"{self.lost} lost")
-        if self.rows_doubled:
-            lines.append(f"{self.rows_doubled} rows doubled in SQLite")
-        if self.postgres_rows_doubled:
-            lines.append(f"{self.postgres_rows_doubled} rows doubled in PostgreSQL")
-        if self.results_doubled and self.delivery == "exactly-once":
-            lines.append(f"{self.results_doubled} results doubled")
-        for what, seconds, bar in (
-            ("standstill", self.standstill, self.bar_standstill),
-            ("longest wait", self.longest_wait, self.bar_wait),
-        ):
-            if bar is not None and seconds > bar:
-                lines.append(f"{what} {seconds:.1f} s is more than {bar:g} s")
-        return lines
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields and the verdict."""
-        return asdict(self) | {"missed": self.missed()}
+        return self.problems + [f"{r.column} {r.value:g}, {r.bar}" for r in self.records() if not r.reached]
 
 
 def longest_gap(since: float, arrivals: list[float]) -> float:

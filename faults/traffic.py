@@ -3,61 +3,61 @@
 import itertools
 import json
 import random
+import sys
 import threading
 import time
 import uuid
 from collections import Counter
-from typing import Any, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
-from confluent_kafka.admin import AdminClient  # pyright: ignore[reportPrivateImportUsage]
 
-from common.kafka.connection import base_config, producer_config, reader_config
+from benchmarks.broker import Kafka, measurements
+from common.iris_dto import Measurement, Task
+from common.kafka.connection import producer_config, reader_config
 from common.kafka.offsets import assign_at_end
-from common.kafka.topics import RESULTS, TASKS, partition_count
+from common.kafka.topics import RESULTS, TASKS
+
+from .rig import wait
 
 BURSTS_PER_SECOND = 4  # so that a worker finds batches of several sizes
-PLAIN_SHARE = 0.1  # results without a task id, as of stage 4, per task: nothing but its place tells one from another
+PLAIN_SHARE = 0.1  # results without a task id, as of stage 4, per task: only their offsets tell two of them apart
 POSITION_SECONDS = 20.0  # longest wait until the end of `results` is known
 SENTINEL = b"end of the trial"
 
 
 class Load(threading.Thread):
-    """Sends tasks at a rate until it is told to stop, or `limit` of them."""
+    """Sends `rate` tasks per second until it is told to stop, or `limit` of them."""
 
-    def __init__(self, servers: str, rate: float, rng: random.Random, limit: int | None = None) -> None:
+    def __init__(self, servers: str, rng: random.Random) -> None:
         super().__init__(daemon=True)
+        self.rate, self.limit = 600.0, sys.maxsize
         self.sent: dict[str, float] = {}  # task id: when it was sent, seconds on the monotonic clock
         self.messages: Counter[str] = Counter()  # task id: messages
         self.plain: set[str] = set()  # results without an id that Kafka has taken, by number
         self.plain_mark = uuid.uuid4().hex  # tells them from an earlier trial's
-        self.refused: list[str] = []
+        self.refused: set[str] = set()
         self.acknowledged = 0  # messages that Kafka has taken
-        self._numbers = itertools.count()
+        self._numbers, self._flowers, self._rng = itertools.count(), measurements(sys.maxsize), rng
         self._producer = Producer(
             producer_config() | {"bootstrap.servers": servers, "message.timeout.ms": 0, "on_delivery": self._delivered}
         )
-        self._rate, self._rng, self._limit = rate, rng, limit
         self._stop_event = threading.Event()
 
     def run(self) -> None:
         """Send bursts."""
-        burst = max(1, int(self._rate / BURSTS_PER_SECOND))
         due = time.monotonic()
-        while not self._stop_event.is_set() and (self._limit is None or len(self.sent) < self._limit):
-            count = burst if self._limit is None else min(burst, self._limit - len(self.sent))
-            self.send(count)
-            due = max(due + 1 / BURSTS_PER_SECOND, time.monotonic() - 1)
+        while not self._stop_event.is_set() and len(self.sent) < self.limit:
+            self.send(min(max(1, int(self.rate / BURSTS_PER_SECOND)), self.limit - len(self.sent)))
             self._producer.poll(0)
+            due = max(due + 1 / BURSTS_PER_SECOND, time.monotonic() - 1)
             self._stop_event.wait(max(0.0, due - time.monotonic()))
 
     def send(self, count: int, copies: int = 1) -> None:
-        """Send so many tasks, each as so many messages."""
-        for _ in range(count):
-            X = [round(self._rng.uniform(low, high), 1) for low, high in ((4, 8), (2, 4.5), (1, 7), (0.1, 2.5))]
+        """Send so many tasks, each as so many messages; and now and then a result without an id."""
+        for flower in itertools.islice(self._flowers, count):
             task_id = self.new_id()
             for _ in range(copies):
-                self.task(task_id, X)
+                self.task(task_id, flower)
             if self._rng.random() < PLAIN_SHARE:
                 number = str(next(self._numbers))
                 value = json.dumps({"X": {self.plain_mark: number}, "y": {"iris_type": 0}})
@@ -67,10 +67,9 @@ class Load(threading.Thread):
         """Return a UUID4 out of the seeded dice."""
         return str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
 
-    def task(self, task_id: str, X: list[float], **unknown: Any) -> None:
-        """Send one task message, perhaps with a field that nobody knows."""
-        names = ("sepal_length", "sepal_width", "petal_length", "petal_width")
-        self.raw(task_id, json.dumps({"task_id": task_id, "X": dict(zip(names, X, strict=True))} | unknown).encode())
+    def task(self, task_id: str, measurement: Measurement) -> None:
+        """Send one task message."""
+        self.raw(task_id, Task(task_id=task_id, X=measurement).model_dump_json().encode())
 
     def raw(self, key: str, value: bytes) -> None:
         """Send bytes to `tasks`; whoever has the key as its id waits for an answer."""
@@ -96,7 +95,7 @@ class Load(threading.Thread):
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error:
-            self.refused.append(f"{message.topic()}: {error.str()}")
+            self.refused.add(f"the load was refused: {message.topic()}: {error.str()}")
             return
         self.acknowledged += 1
         if message.topic() == RESULTS:
@@ -106,26 +105,24 @@ class Load(threading.Thread):
 class Observer(threading.Thread):
     """Reads committed results from the moment it was made."""
 
-    def __init__(self, servers: str) -> None:
+    def __init__(self, topics: Kafka, before: "Observer | None" = None) -> None:
+        """`before` is who has read until now, from a topic that was made anew since."""
         super().__init__(daemon=True)
-        self.first: dict[str, float] = {}  # task id: when its first result was seen
-        self.count: Counter[str] = Counter()
-        self.errors: dict[str, str] = {}  # task id: the code of its error result
+        self.first: dict[str, float] = before.first if before else {}  # task id: when its first result was seen
+        self.count: Counter[str] = before.count if before else Counter()
+        self.errors: dict[str, str] = before.errors if before else {}  # task id: the code of its error result
         self.ended: set[int] = set()  # partitions in which the sentinel was seen
-        self._consumer = Consumer(reader_config() | {"bootstrap.servers": servers, "fetch.queue.backoff.ms": 10})
-        self._producer = Producer(producer_config() | {"bootstrap.servers": servers})
-        admin = AdminClient(base_config() | {"bootstrap.servers": servers})
-        deadline = time.monotonic() + POSITION_SECONDS
-        while True:
-            try:
-                assign_at_end(self._consumer, RESULTS, admin)
-                break
-            except KafkaException:  # a topic that was just made, or a connection that is just being made
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.1)
-        self.partitions = partition_count(admin, RESULTS)
-        self._stop_event = threading.Event()
+        self._topics, self._stop_event = topics, threading.Event()
+        self._producer = Producer(producer_config() | {"bootstrap.servers": topics.servers})
+        self._consumer = Consumer(reader_config() | {"bootstrap.servers": topics.servers, "fetch.queue.backoff.ms": 10})
+        wait(self._is_positioned, POSITION_SECONDS, "the end of `results`")
+
+    def _is_positioned(self) -> bool:
+        try:
+            assign_at_end(self._consumer, RESULTS, self._topics.admin)
+        except KafkaException:  # a topic that was just made, or a connection that is just being made
+            return False
+        return True
 
     def run(self) -> None:
         """Read until the end."""
@@ -146,9 +143,9 @@ class Observer(threading.Thread):
             if b'"error"' in value:
                 self.errors.setdefault(key, json.loads(value)["error"]["code"])
 
-    def send_sentinels(self) -> None:
+    def send_sentinels(self, partitions: int) -> None:
         """Write a last message into each partition: once it is seen, everything before it was seen."""
-        for number in range(self.partitions):
+        for number in range(partitions):
             self._producer.produce(RESULTS, SENTINEL, key=b"end", partition=number)
         self._producer.flush(30)
 
@@ -157,10 +154,3 @@ class Observer(threading.Thread):
         self._stop_event.set()
         if self.is_alive():
             self.join(10)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()

@@ -11,7 +11,7 @@ import time
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
-from common.kafka.connection import Connection, producer_config
+from common.kafka.connection import Config, Connection, producer_config
 from common.kafka.delivery import raise_undelivered, wait_until_delivered
 from common.kafka.stopping import Stop
 
@@ -35,7 +35,7 @@ class AtLeastOnce:
         self._tasks, self._since = 0, 0.0  # that wait for their commit, since when
         self._few = min(FEW, max_batch)
         config = producer_config(connection) | NEVER_GIVE_UP
-        self._at_once, self._in_batches = Producer(config), Producer(config | IN_BATCHES)
+        self._at_once, self._in_batches = self.make_producer(config), self.make_producer(config | IN_BATCHES)
 
     @property
     def patience(self) -> float:
@@ -60,17 +60,25 @@ class AtLeastOnce:
             return []
         offsets = list(self._offsets.values())
         self._offsets, self._tasks, self.pending = {}, 0, False
+        self._wait_until_delivered()
+        if offsets:
+            self._commit(offsets, sure)
+        return offsets
+
+    def make_producer(self, config: Config) -> Producer:
+        """Return a producer; a subclass may have another one."""
+        return Producer(config)
+
+    def _wait_until_delivered(self) -> None:
         if not wait_until_delivered(self._stop, self._at_once, self._in_batches):
             raise TakeAgainError  # asked to end while Kafka is away: another worker does it again
+
+    def _commit(self, offsets: Offsets, sure: bool) -> None:
         self._last.update({where.partition: where.offset for where in offsets})
-        try:
-            if offsets and sure:
-                self._consumer.commit(offsets=offsets, asynchronous=False)
-            elif offsets:  # the next batch need not wait for the answer
-                self._consumer.commit(offsets=offsets, asynchronous=True)
+        try:  # unless it has to be sure, the next batch need not wait for the answer
+            self._consumer.commit(offsets=offsets, asynchronous=not sure)
         except KafkaException:
             raise TakeAgainError from None  # the partitions are another worker's by now, or Kafka is away
-        return offsets
 
     def forget(self, partitions: list[int]) -> None:
         """See Delivery."""

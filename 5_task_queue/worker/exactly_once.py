@@ -13,7 +13,7 @@ from contextlib import suppress
 from confluent_kafka import Consumer, KafkaException, Producer
 
 from common.errors import ProgramError
-from common.kafka.connection import Connection, producer_config
+from common.kafka.connection import Config, Connection, producer_config
 from common.kafka.stopping import GRACE_SECONDS, Stop
 
 from .delivery import IN_BATCHES, Offsets, TakeAgainError, produce
@@ -107,7 +107,7 @@ class ExactlyOnce:
         if self._producer is None:
             timeouts = {"message.timeout.ms": 5000, "transaction.timeout.ms": int(TRANSACTION_SECONDS * 1000)}
             config = producer_config(self._connection) | IN_BATCHES | timeouts | {"retry.backoff.ms": RETRY_MS}
-            producer = Producer(config | {"transactional.id": self._id})
+            producer = self.make_producer(config | {"transactional.id": self._id})
             while self._producer is None:
                 try:
                     producer.init_transactions(1.0)
@@ -118,6 +118,10 @@ class ExactlyOnce:
                     if not error.args[0].retriable():
                         raise ProgramError(f"No transactions on this Kafka: {error.args[0].str()}.") from None
         return self._producer
+
+    def make_producer(self, config: Config) -> Producer:
+        """Return a producer; a subclass may have another one."""
+        return Producer(config)
 
     def forget(self, partitions: list[int]) -> None:
         """See Delivery. Kafka itself refuses the commit: what is sent along tells which member it comes from."""

@@ -1,60 +1,72 @@
 """The fault table's own command, in its quick mode, and the small functions behind its figures."""
 
-import json
-import subprocess
-import sys
+import signal
+import sqlite3
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from common.settings import ROOT
+from benchmarks.records import Run
+from common.programs import Program
+from common.results.store import ResultStore, Row, Span
 from faults import table
 from faults.broker_faults import java_hash
 from faults.catalogue import FAULTS
+from faults.fault_persister import with_full_disk, with_switch
 from faults.fault_worker import EXECUTION
-from faults.kill_switch import KillSwitch
-from faults.outcome import Outcome, longest_gap
-from faults.trial import executions_again
+from faults.kill_switch import PERSISTER_POINTS, WORKER_POINTS, Armed, KillSwitch
+from faults.outcome import MODES, Outcome, longest_gap
+from faults.trial import executed_again
 
 QUICK = [name for name, fault in FAULTS.items() if fault.quick]
 COMMAND_SECONDS = 900.0
 
+Figures = dict[str, dict[str, float]]  # fault: column: figure
 
-def _figures(folder: Path, delivery: str) -> dict[str, Any]:
+
+def _figures(folder: Path, delivery: str) -> Figures:
     path = folder / "faults.json"
-    command = [sys.executable, "-W", "error", "-m", "faults", "--quick", "--delivery", delivery]
-    done = subprocess.run([*command, "--json", str(path)], cwd=ROOT, timeout=COMMAND_SECONDS, check=False)
-    figures = {row["fault"]: row for row in json.loads(path.read_text(encoding="utf-8"))["faults"]}
-    assert done.returncode == (1 if any(row["missed"] for row in figures.values()) else 0)
-    return figures
+    command = ["python", "-W", "error", "-m", "faults", "--quick", "--delivery", delivery, "--json", path]
+    with Program(command, dies_with_us=True) as program:
+        code = program.wait(COMMAND_SECONDS)
+    run = table.read(path)
+    print("\n".join(table.missed(run)))  # how long something took is the table's matter, not a test's
+    assert code == (1 if table.missed(run) else 0), program.output
+    found: Figures = {}
+    for record in run.table(delivery):
+        found.setdefault(record.row, {})[record.column] = record.value
+    return found
 
 
 @pytest.fixture(scope="module")
-def at_least_once(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def at_least_once(tmp_path_factory: pytest.TempPathFactory) -> Figures:
     return _figures(tmp_path_factory.mktemp("faults"), "at-least-once")
 
 
 @pytest.fixture(scope="module")
-def exactly_once(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def exactly_once(tmp_path_factory: pytest.TempPathFactory) -> Figures:
     return _figures(tmp_path_factory.mktemp("faults"), "exactly-once")
 
 
 @pytest.mark.parametrize("fault", QUICK)
-def test_nothing_is_lost_and_no_row_is_doubled_at_least_once(fault: str, at_least_once: dict[str, Any]) -> None:
+def test_nothing_is_lost_and_no_row_is_doubled_at_least_once(fault: str, at_least_once: Figures) -> None:
     figures = at_least_once[fault]
-    assert figures["times"] > 0 and figures["sent"] > 0
-    doubled = figures["rows_doubled"], figures["postgres_rows_doubled"] or 0
-    assert (figures["lost"], *doubled) == (0, 0, 0), figures["problems"]  # how long it took is the table's matter
+    assert figures["times"] > 0 and figures["sent"] > 0 and figures["results"] > 0
+    assert figures["lost"] == 0
+    assert {name: count for name, count in figures.items() if name.startswith("rows doubled") and count} == {}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", QUICK)
-def test_nothing_is_lost_and_nothing_is_doubled_exactly_once(fault: str, exactly_once: dict[str, Any]) -> None:
+def test_nothing_is_lost_and_nothing_is_doubled_exactly_once(fault: str, exactly_once: Figures) -> None:
     figures = exactly_once[fault]
-    assert figures["times"] > 0 and figures["sent"] > 0
-    doubled = figures["rows_doubled"], figures["postgres_rows_doubled"] or 0, figures["results_doubled"]
-    assert (figures["lost"], *doubled) == (0, 0, 0, 0), figures["problems"]
+    assert figures["times"] > 0 and figures["sent"] > 0 and figures["results"] > 0
+    assert figures["lost"] == figures["results doubled"] == 0
+    assert {name: count for name, count in figures.items() if name.startswith("rows doubled") and count} == {}
+
+
+# --- what the figures are made of ---
 
 
 def test_the_standstill_is_the_longest_time_without_a_result_after_the_fault() -> None:
@@ -62,25 +74,26 @@ def test_the_standstill_is_the_longest_time_without_a_result_after_the_fault() -
     assert longest_gap(2.0, [1.0]) == 0.0
 
 
-def test_doubled_results_are_missed_bars_in_exactly_once_mode_only() -> None:
-    assert Outcome("zombie", "exactly-once", 1, results_doubled=2).missed() == ["2 results doubled"]
-    assert Outcome("zombie", "at-least-once", 1, results_doubled=2).missed() == []
-    assert Outcome("zombie", "at-least-once", 1, lost=1, rows_doubled=3).missed() == [
-        "1 lost",
-        "3 rows doubled in SQLite",
-    ]
-
-
-def test_the_switch_is_due_once_and_in_the_middle_of_a_batch() -> None:
-    switch = KillSwitch("after-produced", 12)
-    assert switch.due("after-poll") is None
-    assert [switch.due("after-produced", 5) for _ in range(4)] == [None, None, 1, None]
-
-
 def test_executions_beyond_the_first_are_counted_per_message(tmp_path: Path) -> None:
     path = tmp_path / "executions"
     path.write_bytes(b"".join(EXECUTION.pack(*place) for place in [(0, 1), (1, 1), (0, 1), (0, 1)]))
-    assert executions_again(path) == 2
+    assert executed_again(path) == 2
+
+
+def test_doubled_results_are_missed_bars_in_exactly_once_mode_only() -> None:
+    assert Outcome("zombie", "exactly-once", results_doubled=2).missed() == ["results doubled 2, at most 0"]
+    assert Outcome("zombie", "at-least-once", results_doubled=2).missed() == []
+    assert Outcome("zombie", "at-least-once", lost=1, rows_doubled={"SQLite": 3}).missed() == [
+        "lost 1, at most 0",
+        "rows doubled, SQLite 3, at most 0",
+    ]
+
+
+def test_a_standstill_or_a_wait_beyond_its_bar_is_missed() -> None:
+    slow = Outcome("one-of-three", "exactly-once", standstill=12.0, longest_wait=11.0)
+    assert slow.missed() == []
+    assert replace(slow, most_standstill=10.0).missed() == ["standstill 12, at most 10"]
+    assert replace(slow, most_wait=10.0).missed() == ["longest wait 11, at most 10"]
 
 
 def test_a_coordinator_is_found_by_javas_hash() -> None:
@@ -88,18 +101,105 @@ def test_a_coordinator_is_found_by_javas_hash() -> None:
     assert java_hash("iris-task-queue-workers") >= 0
 
 
+# --- how a program is struck ---
+
+
+def test_the_switch_strikes_once_at_the_passage_that_it_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    struck: list[int] = []
+    monkeypatch.setattr("faults.kill_switch.os.kill", lambda pid, number: struck.append(number))
+    switch = KillSwitch("after-produced", 3, signal.SIGSTOP)
+    seen = []
+    for point in ["after-poll", *["after-produced"] * 4]:
+        switch.passage(point)
+        seen.append(len(struck))
+    assert seen == [0, 0, 0, 1, 1] and struck == [signal.SIGSTOP]
+
+
+def test_each_program_is_armed_with_the_next_point_until_the_crew_is_disarmed() -> None:
+    armed = Armed(WORKER_POINTS, seed=1, passages=(3, 25))
+    first = [armed(i) for i in range(len(WORKER_POINTS))]
+    assert [arguments[1] for arguments in first] == list(WORKER_POINTS)
+    armed.on = False
+    assert armed(0) == []
+
+
+class Passages(KillSwitch):
+    """Notes the points that are passed."""
+
+    def __init__(self) -> None:
+        super().__init__(None, 1)
+        self.points: list[str] = []
+
+    def passage(self, point: str) -> None:
+        self.points.append(point)
+
+
+def test_a_store_passes_all_points_of_its_transaction_in_their_order(tmp_path: Path) -> None:
+    switch = Passages()
+    with with_switch(ResultStore, switch)(tmp_path / "results.sqlite3") as store:
+        assert store.store("results", "id", [Span(0, 0, 2)], [Row("a", 0, "setosa", "{}")]) == 1
+    assert switch.points == list(PERSISTER_POINTS[1:])  # the first one is passed before there is anything to store
+
+
+def test_the_disk_is_full_while_the_file_is_there(tmp_path: Path) -> None:
+    full = tmp_path / "full"
+    large = [Row(str(i), 0, "setosa", "x" * 1000) for i in range(100)]
+    with with_full_disk(full)(tmp_path / "results.sqlite3") as store:
+        full.touch()
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            store.store("results", "id", [Span(0, 0, 100)], large)
+        full.unlink()
+        assert store.store("results", "id", [Span(0, 0, 100)], large) == 100
+
+
+# --- what is written ---
+
+
+def a_run(*faults: str, command: str = "python -m faults") -> Run:
+    run = replace(Run.begin("faults", [], []), command=command)
+    table.add(run, [Outcome(fault, "exactly-once", times=20, sent=100, results=100) for fault in faults])
+    return run
+
+
 def test_single_faults_take_their_places_among_the_others(tmp_path: Path) -> None:
-    data = tmp_path / "faults.json"
-    table.write(data, [Outcome(name, "exactly-once", 1) for name in ("zombie", "storm")], "all of them", {})
-    table.write(data, [Outcome("zombie", "exactly-once", 2)], "all of them --fault zombie", {})
-    written = json.loads(data.read_text(encoding="utf-8"))
-    assert [(row["fault"], row["seed"]) for row in written["faults"]] == [("zombie", 2), ("storm", 1)]
-    assert written["command"] == "all of them"
+    path = tmp_path / "faults.json"
+    table.write(path, a_run("zombie", "storm"), [])
+    table.write(path, a_run(command="python -m faults --fault zombie"), [Outcome("zombie", "exactly-once", times=7)])
+    run = table.read(path)
+    assert run.command == "python -m faults"
+    assert [(row, value.value) for (_, row, column), value in run.figures.items() if column == "times"] == [
+        ("zombie", 7),
+        ("storm", 20),
+    ]
 
 
-def test_the_table_has_a_row_for_each_fault_and_each_bar_that_was_missed() -> None:
-    missed = Outcome("zombie", "exactly-once", 1, times=20, sent=100, results=99, lost=1).to_json()
-    first, second = table.rows([missed])
-    assert first[0].endswith("(`zombie`)") and first[1:6] == ["exactly-once", "20", "100", "99", "1"]
-    assert second[0] == "**missed:** 1 lost"
-    assert len(first) == len(second) == len(table.FAULT_COLUMNS)
+def test_a_whole_run_replaces_what_is_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "faults.json"
+    table.write(path, a_run("zombie", "storm"), [])
+    table.write(path, a_run("zombie"), [])
+    assert {row for _, row, _ in table.read(path).figures} == {"zombie"}
+
+
+def test_a_row_has_the_faults_text_and_the_figures_that_it_alone_has() -> None:
+    run = a_run("zombie")
+    table.add(run, [Outcome("poison", "exactly-once", times=3, also={"workers died": 14})])
+    rows = [record.row for record in table.records(run, "exactly-once") if record.column == "times"]
+    assert rows == [
+        "worker SIGSTOP for 9 s, then SIGCONT (`zombie`)",
+        "a task that kills its worker (`poison`; workers died: 14)",
+    ]
+
+
+def test_missed_bars_and_problems_are_told() -> None:
+    run = a_run("zombie")
+    assert table.missed(run) == []
+    table.add(run, [Outcome("zombie", "exactly-once", lost=1, problems=["1 without a result"])])
+    assert table.missed(run) == ["zombie, exactly-once: lost 1, at most 0", "zombie, exactly-once: 1 without a result"]
+
+
+def test_the_published_table_has_every_fault_in_both_modes() -> None:
+    run = table.read()
+    full = [name for name, fault in FAULTS.items() if fault.full]
+    for delivery in MODES:
+        assert list(dict.fromkeys(record.row for record in run.table(delivery))) == full
+    assert table.missed(run) == []

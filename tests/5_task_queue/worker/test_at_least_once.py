@@ -3,10 +3,11 @@
 import importlib
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, TopicPartition
 
 from common.kafka.connection import Connection
 from common.kafka.stopping import Stop
@@ -16,6 +17,7 @@ from tests.helpers import count, until
 at_least_once: Any = importlib.import_module("5_task_queue.worker.at_least_once")
 TakeAgainError: Any = importlib.import_module("5_task_queue.worker.delivery").TakeAgainError
 PATIENCE_SECONDS = at_least_once.PATIENCE_SECONDS  # that workers have
+task_queue: Any = importlib.import_module("5_task_queue.worker.task_queue")
 replies: Any = importlib.import_module("5_task_queue.worker.replies")
 
 
@@ -136,3 +138,19 @@ def test_nothing_is_committed_in_a_partition_that_was_lost(start: Callable[[int]
     worker.commit_again([TopicPartition(TASKS, 0, 5)])
     worker.finish()
     assert [made for made, _ in commits.made] == [{1: 7}]
+
+
+def test_a_refused_commit_is_not_made_again_in_a_partition_that_was_given_back(
+    start: Callable[[int], tuple[Any, Commits]],
+):
+    worker, commits = start(1000)
+    queue = task_queue.TaskQueue(task_queue.Options())
+    queue.delivery, queue.tally = worker, SimpleNamespace(partitions=lambda numbers: None)
+    queue.intake = SimpleNamespace(revoked=lambda partitions: None, partitions=[])
+    do(worker, 0, 5)
+    do(worker, 1, 7)
+    first = worker.finish()  # the commit is on its way while the group takes partition 0 away
+    queue._revoked(None, [TopicPartition(TASKS, 0)])
+    queue._commit_answered(KafkaError(KafkaError.STALE_MEMBER_EPOCH), first)
+    assert [(where.partition, where.offset) for where in worker.finish()] == [(1, 7)]  # 0 may be far ahead by now
+    assert [made for made, _ in commits.made] == [{0: 5, 1: 7}, {1: 7}]

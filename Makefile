@@ -14,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-demo: $(ENV)/.installed-base ## walk one measurement through all six stages (2 minutes)
+demo: $(ENV)/.installed-base ## walk one measurement through all six stages (one to two minutes)
 	@$(BIN)/python -m tour
 
 up: $(ENV)/.installed-base ## leave broker, server and workers running, and say how to talk to them

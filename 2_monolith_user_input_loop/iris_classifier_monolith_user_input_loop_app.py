@@ -2,7 +2,7 @@
 
 Unlike stage 1, the command line:
 - the model is loaded once, not once per prediction;
-- wrong input is explained and asked for again; it does not end the program.
+- invalid input is explained, and the prompt asks again.
 
 Run: python -m 2_monolith_user_input_loop.iris_classifier_monolith_user_input_loop_app
 """

@@ -1,8 +1,8 @@
 """Stage 4, the client: stage 3's prompt over topics. It reads input, validates and shows.
 
 Unlike stage 3, the client of the server:
-- it publishes a measurement and goes on: whether a worker runs just now does not matter;
-- it shows every result that is published, those of other clients among them: none says whose it is.
+- it sends a measurement and goes on: it does not matter whether a worker is running;
+- it shows every result, those of other clients too: a result does not say whose it is.
 
 Run: python -m 4_message_queue.iris_classifier_cli_client_mq
 """
@@ -55,7 +55,7 @@ class ResultPrinter(threading.Thread):
 
 
 def describe(value: bytes | None) -> str:
-    """Return the lines for a result; nothing for what is none."""
+    """Return the lines for a result, an empty string if it is not a result."""
     try:
         result = Result.model_validate_json(value or b"")
     except ValidationError:
@@ -64,12 +64,12 @@ def describe(value: bytes | None) -> str:
 
 
 def delivered(error: KafkaError | None, message: Message) -> None:
-    """Take the delivery report."""
+    """Say whether Kafka has taken a task."""
     print(f"Not sent: {error.str()}." if error else "sent", flush=True)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Publish one measurement per line until `q`."""
+    """Send one measurement per line until `q`."""
     parser = ArgumentParser(__doc__, "kafka_bootstrap_servers")
     parser.add_argument("--wait", type=float, default=10.0, help="piped input: longest wait for results, in seconds")
     args = parser.parse_args(argv)

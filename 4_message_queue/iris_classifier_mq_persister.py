@@ -2,7 +2,7 @@
 
 Unlike the worker and the client:
 - it knows neither model nor measurement: it stores each result once, however often it is stopped or killed;
-- it commits nothing to Kafka: how far it has come stands in the SQLite file, written together with the results.
+- it commits nothing to Kafka: its position is kept in the SQLite file, written together with the results.
 
 How that is done is in `common/results/persister.py` (reading) and `common/results/store.py` (writing).
 

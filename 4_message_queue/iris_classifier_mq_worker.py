@@ -2,7 +2,7 @@
 
 Unlike stage 3, the server:
 - it is not called: it takes the next task from the topic `tasks` when it has time, and nobody gets a 503;
-- the answer is published to the topic `results`, for whoever subscribes;
+- it sends the answer to the topic `results`, for whoever subscribes;
 - a task is committed after its result is delivered: what a stopped worker has not finished is still in the queue.
 
 Run: python -m 4_message_queue.iris_classifier_mq_worker

@@ -13,7 +13,7 @@ from common.terminal import ArgumentParser
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Create or grow the topics and tell what was done."""
+    """Create or grow the topics, and say what was done."""
     parser = ArgumentParser(__doc__, "kafka_bootstrap_servers")
     parser.add_argument("--partitions", type=int, default=4, metavar="N", help="partitions of tasks and results")
     args = parser.parse_args(argv)

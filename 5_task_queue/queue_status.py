@@ -42,7 +42,7 @@ class Partition(NamedTuple):
 
 
 def look(admin: AdminClient) -> list[Partition]:
-    """Return the state of all partitions of `tasks`; none where there is no such topic."""
+    """Return the state of each partition of `tasks`; an empty list if there is no such topic."""
     wanted = [TopicPartition(TASKS, number) for number in range(partition_count(admin, TASKS))]
     if not wanted:
         return []
@@ -79,7 +79,7 @@ def _members(admin: AdminClient) -> dict[int, str]:
 
 
 def table(partitions: list[Partition]) -> str:
-    """Return what is printed: a line per partition, and the sums."""
+    """Return the table that is printed: a line per partition, and the sums."""
     lines = [f"{'partition':>9}  {'end':>9}  {'committed':>9}  {'lag':>9}  held by"]
     for p in partitions:
         committed = "-" if p.committed is None else p.committed
@@ -108,7 +108,7 @@ def problems(first: list[Partition], now: list[Partition], seconds: float) -> li
 
 
 def check(admin: AdminClient, seconds: float) -> int:
-    """Look until all that waits has moved, at most this long; print the verdict and return the exit code."""
+    """Look until every partition with tasks has moved on, or the time is over; return the exit code."""
     first = look(admin)
     began = time.monotonic()
     now, found = first, problems(first, first, 0.0)

@@ -27,7 +27,7 @@ class InvalidMeasurement(ValueError):
 
 
 class Measurement(BaseModel):
-    """One flower, in cm. Fields that it does not know are ignored."""
+    """One flower, in cm. Unknown fields are ignored."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -51,7 +51,7 @@ class IrisType(BaseModel):
 
 
 class Task(BaseModel):
-    """What stage 5's client sends: a measurement, signed with an id that only this task has."""
+    """What stage 5's client sends: a measurement, with an id that no other task has."""
 
     task_id: Annotated[str, Field(strict=True, min_length=1, max_length=TASK_ID_MAX_CHARACTERS)]
     X: Measurement
@@ -65,10 +65,10 @@ class TaskError(BaseModel):
 
 
 class Result(BaseModel):
-    """What a worker publishes: the measurement and the answer; from stage 5 on with the task's id, or with an error."""
+    """What a worker sends: the measurement and the answer; from stage 5 on, with the task's id, or an error instead."""
 
     task_id: Annotated[str, Field(max_length=TASK_ID_MAX_CHARACTERS)] | None = None
-    X: Any = None  # a Measurement where we wrote it; readers do not insist
+    X: Any = None  # a Measurement in our own results; readers accept anything
     y: IrisType | None = None
     error: TaskError | None = None
 
@@ -79,7 +79,7 @@ class Result(BaseModel):
         return self
 
     def to_json(self) -> bytes:
-        """Return the message value, without the fields that have nothing to say."""
+        """Return the message value, without the fields that are empty."""
         return self.model_dump_json(exclude_none=True).encode("utf-8")
 
 
@@ -157,7 +157,7 @@ def _expected(field: str) -> str:
 
 
 def shorten(value: Any, limit: int = 40) -> Any:
-    """Return a value that is safe to show: as it is where it is short, else its beginning."""
+    """Return a value that is short enough to show: as it is, or its beginning."""
     text = value if isinstance(value, str) else repr(value)
     if len(text) <= limit:
         return value

@@ -16,7 +16,7 @@ PROMPT = "sepal length, sepal width, petal length, petal width in cm (q quits)> 
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """argparse with the program's docstring and settings in `--help`, and one line for wrong arguments."""
+    """argparse with the program's docstring and settings in `--help`, and one line about invalid arguments."""
 
     def __init__(self, doc: str | None, *settings: str) -> None:
         super().__init__(
@@ -38,7 +38,7 @@ def read_lines(prompt: str = PROMPT) -> Iterator[list[str]]:
     The prompt is shown to a person only, not when the input is piped.
     """
     if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="replace")  # bytes that are no text are wrong input, not a crash
+        sys.stdin.reconfigure(errors="replace")  # bytes that are not text are invalid input, not a crash
     person = sys.stdin.isatty()
     while True:
         try:

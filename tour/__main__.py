@@ -1,6 +1,6 @@
-"""The walk: one measurement through all six stages, as real programs, in about a minute.
+"""The walk: one measurement through all six stages, as real programs, in one to two minutes.
 
-It uses free ports and a temporary folder, ends whatever it has started, and fails where something that it shows did not
+It uses free ports and a temporary folder, ends whatever it has started, and fails if something that it shows did not
 happen.
 
 Run: python -m tour     (or: make demo)

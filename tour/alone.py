@@ -59,7 +59,9 @@ def stage_1(walk: Walk) -> None:
 
 def stage_2(walk: Walk) -> None:
     """Type three lines into one process."""
-    with walk.screen.part("Stage 2, a prompt", "the model is loaded once, and wrong input is asked for again"):
+    with walk.screen.part(
+        "Stage 2, a prompt", "the model is loaded once, and after invalid input the prompt asks again"
+    ):
         began = time.monotonic()
         lines = walk.run(LOOP, [FLOWER, "5.1 three 1.4 0.2", "6.7, 3.0, 5.2, 2.3", "q"])
         seconds = time.monotonic() - began

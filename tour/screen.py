@@ -36,7 +36,7 @@ class Screen:
         self.seconds[name] = time.monotonic() - began
 
     def note(self, text: str) -> None:
-        """Say something."""
+        """Print a remark."""
         self._line(f"         {text}")
 
     def command(self, *lines: str) -> None:
@@ -56,7 +56,7 @@ class Screen:
 
     @contextmanager
     def doing(self, text: str) -> Iterator[Callable[[str], None]]:
-        """Show that something takes a while; yield what changes the text."""
+        """Show that something takes a while; yield a function that changes the text."""
         if self.console.is_terminal and not self.console.is_dumb_terminal:
             with self.console.status(text, spinner="line") as status:
                 yield status.update
@@ -68,7 +68,7 @@ class Screen:
         self._line(f"         ({text} ...)", "dim")
 
     def table(self, heads: Iterable[str], rows: Iterable[Iterable[object]], *, footer: bool = False) -> None:
-        """Show a table; with `footer` its last row is a sum."""
+        """Show a table; with `footer`, the last row is a sum."""
         rows = [[str(cell) for cell in row] for row in rows]
         table = Table(box=box.SIMPLE_HEAD)
         for number, head in enumerate(heads):

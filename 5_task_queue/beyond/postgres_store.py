@@ -4,8 +4,8 @@ Unlike SQLite's store, common/results/store.py:
 - many programs on many machines can write at once; a persister locks only the positions of its own partitions;
 - the comparison of the stored offset is part of the statement that moves it: of two persisters that both hold a
   partition, the second one waits for the first, finds the offset moved, writes nothing and starts again from there;
-- the server can be away: a connection that breaks is made anew, and whatever was not committed is read again. Where
-  it broke during a commit nobody knows whether it counted; the stored offset says.
+- the server can be away: a connection that breaks is made anew, and whatever was not committed is read again. If
+  it broke during a commit, only the stored offset says whether the commit took effect.
 
 Run: python -m 5_task_queue.beyond.postgres_store --dsn postgresql://user@host/database
 """
@@ -80,7 +80,7 @@ class PostgresStore:
             self._connected().execute(SCHEMA)
 
     def _connected(self) -> "psycopg.Connection[Any]":
-        """Return the connection, a new one where the last one broke."""
+        """Return the connection, or a new one if the last one broke."""
         if self._db is None or self._db.closed:
             self._db = psycopg.connect(
                 self._dsn, autocommit=True, connect_timeout=CONNECT_SECONDS, tcp_user_timeout=UNANSWERED_MS

@@ -71,7 +71,7 @@ def share_consumer(group: str, max_tasks: int, connection: Connection | None = N
 
 
 def answer(message: Message, model: IrisModel) -> tuple[Replies, AcknowledgeType]:
-    """Return the replies to one task, and what to tell Kafka of it once they are delivered."""
+    """Return the replies to one task, and what to tell Kafka about it once they are delivered."""
     if (message.delivery_count() or 1) >= MAX_DELIVERIES:
         replies, tries = Replies(), MAX_DELIVERIES - 1
         text = f"It was handed out {tries} times, and no worker has finished it."
@@ -82,7 +82,7 @@ def answer(message: Message, model: IrisModel) -> tuple[Replies, AcknowledgeType
 
 
 def work(messages: list[Message], model: IrisModel, producer: Producer, stop: Stop) -> list[AcknowledgeType]:
-    """Do tasks one after the other, wait until the replies are delivered, and return what to tell Kafka of each one.
+    """Do tasks one after the other, wait until the replies are delivered, and return what to tell Kafka about each one.
 
     What is not done when WORK_SECONDS are over, or the program is to end, is released for others.
     """
@@ -112,7 +112,7 @@ def take(consumer: ShareConsumer) -> list[Message]:
 
 
 def tell(consumer: ShareConsumer) -> None:
-    """Send the answers to Kafka. Where it does not take them, it will hand out these tasks again."""
+    """Tell Kafka. If it does not hear the answers, it will hand out these tasks again."""
     try:
         failed = [error for error in consumer.commit_sync(COMMIT_SECONDS).values() if error]
     except KafkaException as error:
@@ -122,7 +122,7 @@ def tell(consumer: ShareConsumer) -> None:
 
 
 def leave(consumer: ShareConsumer) -> None:
-    """Leave the group. Where Kafka is away that takes a minute: go without, and the session ends by itself."""
+    """Leave the group. While Kafka is away, that would take a minute: do not wait, the session ends by itself."""
     closing = Thread(target=consumer.close, daemon=True)
     closing.start()
     closing.join(LEAVE_SECONDS)

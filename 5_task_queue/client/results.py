@@ -1,4 +1,4 @@
-"""Which result is the answer to a task: among those that come, and among those that came long ago."""
+"""Finds the answer to a task, among new results and among old ones."""
 
 from confluent_kafka import Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient

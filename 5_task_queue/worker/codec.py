@@ -1,7 +1,7 @@
 """Task messages to numbers and back, with the fast codec of `common/iris_codec.py`.
 
-What it refuses is judged by `Task`, which alone decides. So this accepts nothing that `Task` refuses, and refuses
-nothing in the end that `Task` accepts.
+`Task` alone decides: what the fast way refuses is judged by `Task` once more, and the fast way accepts nothing that
+`Task` refuses.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""What a worker tells of itself: its partitions, and how many tasks of which partition it has done."""
+"""What a worker says about itself: which partitions it holds, and how many tasks of each it has done."""
 
 import time
 from collections import Counter
@@ -23,7 +23,7 @@ class Tally:
         print(f"worker {self._worker} holds partitions {', '.join(map(str, partitions)) or 'none'}", flush=True)
 
     def count(self, messages: list[Message], skipped: Iterable[Message] = ()) -> None:
-        """Count tasks that are done; messages that were skipped are none of them."""
+        """Count tasks that are done; skipped messages are not counted."""
         self._new.update(map(Message.partition, messages))  # pyright: ignore[reportArgumentType, reportCallIssue]
         self._new.subtract(map(Message.partition, skipped))  # pyright: ignore[reportArgumentType, reportCallIssue]
         self.show_in_time()

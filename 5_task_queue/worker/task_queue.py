@@ -15,6 +15,7 @@ from common.kafka.connection import Config, Connection, connect, consumer_config
 from common.kafka.offsets import next_offsets
 from common.kafka.stopping import Stop
 from common.kafka.topics import TASKS, create_topics
+from common.terminal import say_ready
 
 from .at_least_once import AtLeastOnce
 from .delivery import Delivery, TakeAgainError
@@ -49,7 +50,7 @@ class TaskQueue:
         self.delivery = self.make_delivery()
         self.consumer.subscribe([TASKS], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
         gc.freeze()  # the collector need not look through what has been imported after every batch
-        print(f"Worker {self.slot} is ready ({self.options.delivery}). Ctrl-C ends it.", flush=True)
+        say_ready(f"Worker {self.slot} is ready ({self.options.delivery})")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

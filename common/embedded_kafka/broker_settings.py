@@ -1,4 +1,4 @@
-"""How our broker differs from a stock Kafka, and why: shared by `embedded_kafka.py` and the stages' Compose files.
+"""How our broker differs from a stock Kafka, and why: shared by the embedded Kafka and the stages' Compose files.
 
 Times are in milliseconds unless the name says otherwise.
 """
@@ -89,7 +89,7 @@ def broker_settings(brokers: int) -> dict[str, str]:
 
 
 def node_settings(i: int, port: int, controllers: dict[int, int], data: Path) -> dict[str, str]:
-    """Return the server properties of one broker: who it is, where it listens, where its data lies.
+    """Return the server properties of one broker: who it is, where it listens, where its data is.
 
     It listens on this machine only, by IPv4 and, where there is one, IPv6: `localhost` may mean either.
     """

@@ -1,4 +1,4 @@
-"""Stage 3's client: the server may be well, down, full, of another opinion or mad; the prompt goes on."""
+"""Stage 3's client: whatever the server does, one line says it, and the prompt goes on."""
 
 import signal
 import socket
@@ -118,8 +118,8 @@ def test_an_address_that_is_none_is_one_line(url: str, monkeypatch: pytest.Monke
 def test_whatever_a_server_answers_is_one_line_and_the_prompt_goes_on(strange: StrangeServer, program: Start):
     json_type = {"content-type": "application/json"}
     good = b'{"iris_type": 1, "more": [1, 2]}'  # of an iris type only this is required
-    no_iris_type = f"The server at {strange.url} answered {{}}, and no iris type."
-    gone = f"No server answers at {strange.url} ("
+    no_iris_type = f"The server at {strange.url} answered {{}}, but not with an iris type."
+    unknown = f"The request reached {strange.url}, but no answer came back ("
     cases: list[tuple[Answer, str]] = [
         ((503, {}, b"Service Unavailable"), "503 Service Unavailable: the server is full. Try again in a moment."),
         (
@@ -134,13 +134,13 @@ def test_whatever_a_server_answers_is_one_line_and_the_prompt_goes_on(strange: S
         ((200, json_type, b'{"iris_type": 3}'), no_iris_type.format(200)),
         ((200, json_type, b'{"iris_type": "1"}'), no_iris_type.format(200)),
         ((200, json_type, b'{"species": "setosa"}'), no_iris_type.format(200)),
-        ((200, json_type | {"content-encoding": "gzip"}, b"no gzip"), gone),
+        ((200, json_type | {"content-encoding": "gzip"}, b"no gzip"), unknown),
         ((404, {}, b"<html>"), no_iris_type.format(404)),
         ((500, {}, b"Internal Server Error"), no_iris_type.format(500)),
         ((302, {"location": strange.url}, b""), no_iris_type.format(302)),
         ((204, {}, b""), no_iris_type.format(204)),
-        ((200, {"content-length": "1000"}, b"half"), gone),
-        ((0, {}, b""), gone),
+        ((200, {"content-length": "1000"}, b"half"), unknown),
+        ((0, {}, b""), unknown),
         ((200, json_type, good), "versicolor"),
     ]
     strange.answers = [answer for answer, _ in cases]

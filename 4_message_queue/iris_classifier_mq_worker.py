@@ -15,9 +15,9 @@ from confluent_kafka import Consumer, KafkaException, Message, Producer
 from common.iris_dto import InvalidMeasurement, Result, is_task, validate_json
 from common.iris_model import IrisModel, load_model, predict
 from common.kafka.connection import Connection, connect, consumer_config, producer_config, run_with_kafka
-from common.kafka.delivery import Reply, dead_letter_headers, raise_undelivered, wait_until_delivered
+from common.kafka.delivery import Reply, dead_letter, raise_undelivered, wait_until_delivered
 from common.kafka.stopping import Stop
-from common.kafka.topics import DEAD_LETTER, RESULTS, TASKS, create_topics, partition_count
+from common.kafka.topics import RESULTS, TASKS, create_topics, partition_count
 from common.terminal import ArgumentParser, say_ready
 
 GROUP = "iris-mq-workers"
@@ -32,8 +32,7 @@ def handle(messages: list[Message], model: IrisModel) -> list[Reply]:
             measurement = validate_json(message.value())  # 3. validate
         except InvalidMeasurement as error:
             if not is_task(message.value()):  # a task of stage 5 on a shared broker: its own workers answer it
-                headers = dead_letter_headers(message, str(error))
-                replies.append(Reply(DEAD_LETTER, message.value(), message.key(), headers))
+                replies.append(dead_letter(message, str(error)))
             continue
         iris_type = predict(model, measurement)  # 4. predict
         replies.append(Reply(RESULTS, Result(X=measurement, y=iris_type).to_json()))

@@ -154,13 +154,15 @@ class Replay:
     def send(self, message: Message) -> None:
         """Send one; whether it has arrived is printed later, while others are sent or by `finish`."""
         offset, topic = place(message)[1], told(message, "topic")
-        if topic == "-" or not self._exists(topic):
-            where = (
-                "does not say where it came from"
-                if topic == "-"
-                else f"came from {topic}, a topic that no longer exists"
-            )
-            self._tell(f"dead letter {offset} {where}: not sent", ok=False)
+        problem = ""
+        if topic == "-":
+            problem = "does not say where it came from"
+        elif told(message, "bytes") != "-":
+            problem = f"was too large to be kept ({told(message, 'bytes')} bytes)"
+        elif not self._exists(topic):
+            problem = f"came from {topic}, a topic that no longer exists"
+        if problem:
+            self._tell(f"dead letter {offset} {problem}: not sent", ok=False)
             return
 
         def delivered(error: KafkaError | None, copy: Message) -> None:

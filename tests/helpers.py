@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient  # pyright: ignore[reportPrivateImportUsage]
@@ -69,11 +70,12 @@ def produce(
     values: Iterable[bytes | str | None],
     keys: Iterable[bytes | str | None] | None = None,
     headers: dict[str, str | bytes | None] | None = None,
+    settings: dict[str, Any] | None = None,
 ) -> None:
-    """Send messages, and wait until Kafka has them."""
+    """Send messages, and wait until Kafka has them; `settings` go over those of the producer."""
     failures: list[object] = []
-    settings = {"bootstrap.servers": servers, "enable.idempotence": True, "log_level": 0, "linger.ms": 5}
-    producer = Producer(settings | {"message.max.bytes": MESSAGE_MAX_BYTES})
+    usual = {"bootstrap.servers": servers, "enable.idempotence": True, "log_level": 0, "linger.ms": 5}
+    producer = Producer(usual | {"message.max.bytes": MESSAGE_MAX_BYTES} | (settings or {}))
     values = list(values)
     for key, value in zip(keys or [None] * len(values), values, strict=True):
         producer.produce(

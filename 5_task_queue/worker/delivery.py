@@ -10,8 +10,8 @@ from typing import Protocol
 
 from confluent_kafka import Producer, TopicPartition
 
-from common.kafka.delivery import dead_letter_headers
-from common.kafka.topics import DEAD_LETTER, RESULTS
+from common.kafka.delivery import dead_letter
+from common.kafka.topics import RESULTS
 
 from .replies import Replies
 
@@ -63,6 +63,4 @@ def produce(producer: Producer, replies: Replies) -> None:
     for task_id, value in replies.results:
         producer.produce(RESULTS, value, task_id)
     for letter in replies.dead_letters:
-        message = letter.message
-        headers = dead_letter_headers(message, letter.reason, letter.attempts)
-        producer.produce(DEAD_LETTER, message.value(), message.key(), headers=headers)
+        producer.produce(**dead_letter(letter.message, letter.reason, letter.attempts)._asdict())

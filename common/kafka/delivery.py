@@ -7,7 +7,11 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from common.errors import ProgramError
 
+from .connection import DEAD_LETTER_MAX_BYTES
 from .stopping import GRACE_SECONDS, Stop
+from .topics import DEAD_LETTER
+
+FRAME_BYTES = 16 * 1024  # what our headers and Kafka's own bytes around a message take at most
 
 Headers = list[tuple[str, str | bytes | None]]
 
@@ -21,10 +25,11 @@ class Reply(NamedTuple):
     headers: Headers | None = None
 
 
-def dead_letter_headers(message: Message, reason: str, attempts: int = 1) -> Headers:
-    """Return what a dead letter says beside its bytes: where from, why, when, after how many attempts.
+def dead_letter(message: Message, reason: str, attempts: int = 1) -> Reply:
+    """Return a message that cannot be done as a dead letter: its bytes, and headers that say more.
 
-    The headers that the message had are kept, after these.
+    They say where it came from, why it was refused, when, and after how many attempts; the headers that it had follow.
+    A message that came compressed can be larger than one that may be sent: then a stub says so, and holds no bytes.
     """
     told = {
         "dead-letter-topic": message.topic(),
@@ -34,8 +39,14 @@ def dead_letter_headers(message: Message, reason: str, attempts: int = 1) -> Hea
         "dead-letter-time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "dead-letter-attempts": attempts,
     }
-    headers: Headers = [(name, str(value).encode("utf-8")) for name, value in told.items()]
-    return headers + [(name, value) for name, value in message.headers() or [] if name not in told]
+    headers: Headers = [(name, value) for name, value in message.headers() or [] if name not in told]
+    parts = [message.value(), message.key(), *(text for header in headers for text in header)]
+    size = sum(len(part) for part in parts if part)
+    value, key = message.value(), message.key()
+    if size > DEAD_LETTER_MAX_BYTES - FRAME_BYTES:
+        told["dead-letter-bytes"] = size
+        value, key, headers = None, None, []
+    return Reply(DEAD_LETTER, value, key, [(name, str(text).encode("utf-8")) for name, text in told.items()] + headers)
 
 
 def wait_until_delivered(stop: Stop, *producers: Producer) -> bool:

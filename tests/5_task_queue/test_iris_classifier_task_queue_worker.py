@@ -233,6 +233,26 @@ def test_bad_input_of_every_kind_is_buried_answered_and_nothing_after_it_is_lost
 
 
 @pytest.mark.parametrize("delivery", DELIVERIES)
+def test_a_compressed_message_too_large_to_be_kept_leaves_a_stub_and_the_tasks_after_it_are_done(
+    delivery: str, topics, program: Start, kafka_env: dict[str, str]
+):
+    servers = topics(partitions=1)
+    ids, tasks = flowers(1)
+    produce(servers, TASKS, [b"x" * 2_000_000], settings={"compression.type": "gzip", "message.max.bytes": 10_000_000})
+    produce(servers, TASKS, tasks, ids)
+    worker = program(WORKER, "--delivery", delivery, env=kafka_env)
+    assert set(answers(messages(servers, RESULTS, 1))) == set(ids)
+    (letter,) = messages(servers, DEAD_LETTER, 1)
+    assert letter.value() in (None, b"")
+    assert headers_of(letter)["dead-letter-bytes"] == "2000000"
+    assert headers_of(letter)["dead-letter-reason"] == "Not JSON."
+    replay = program("5_task_queue.dead_letters", "replay", "--all", env=kafka_env)
+    assert replay.wait() == 1
+    assert "dead letter 0 was too large to be kept (2000000 bytes): not sent" in replay.output
+    assert (worker.exit_code, worker.errors) == (None, "")
+
+
+@pytest.mark.parametrize("delivery", DELIVERIES)
 def test_sigterm_ends_a_busy_worker_within_3_seconds_and_the_next_one_does_the_rest_once(
     delivery: str, topics, program: Start, kafka_env: dict[str, str]
 ):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
@@ -21,7 +22,7 @@ from common.kafka.connection import (
     reader_config,
     run_with_kafka,
 )
-from common.kafka.delivery import dead_letter_headers, raise_undelivered, wait_until_delivered
+from common.kafka.delivery import dead_letter, raise_undelivered, wait_until_delivered
 from common.kafka.offsets import assign_at_end
 from common.kafka.stopping import Stop
 from common.kafka.topics import DEAD_LETTER, RESULTS, TASKS, create_topics, partition_count
@@ -105,11 +106,13 @@ def test_a_message_at_the_limit_fits_and_so_does_its_dead_letter(topics, here: s
         wait_until_delivered(stop, producer)
 
 
-def test_dead_letter_headers_tell_the_story_and_keep_what_was_there():
+def test_a_dead_letter_tells_the_story_and_keeps_what_was_there():
     message = Message(  # type: ignore[call-arg]
         topic=TASKS, partition=2, offset=5, value=b"x", headers=[("trace", b"1"), ("dead-letter-topic", b"forged")]
     )
-    headers = dead_letter_headers(message, "Not JSON. ü", attempts=3)
+    letter = dead_letter(message, "Not JSON. ü", attempts=3)
+    headers = letter.headers or []
+    assert (letter.topic, letter.value, letter.key) == (DEAD_LETTER, b"x", None)
     assert dict(headers) | {"dead-letter-time": b""} == {
         "dead-letter-topic": b"tasks",
         "dead-letter-partition": b"2",
@@ -120,6 +123,19 @@ def test_dead_letter_headers_tell_the_story_and_keep_what_was_there():
         "trace": b"1",
     }
     assert len(headers) == 7
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [{"value": b"x" * 2_000_000}, {"key": b"x" * 2_000_000}, {"headers": [("h", b"x" * 2_000_000)]}],
+    ids=["value", "key", "headers"],
+)
+def test_a_dead_letter_of_a_message_too_large_to_be_sent_is_a_stub(parts: dict[str, Any]):
+    letter = dead_letter(Message(topic=TASKS, partition=2, offset=5, **parts), "Not JSON.")  # type: ignore[call-arg]
+    headers = dict(letter.headers or [])
+    assert (letter.value, letter.key, len(headers)) == (None, None, 7)
+    assert int(headers["dead-letter-bytes"] or 0) >= 2_000_000
+    assert (headers["dead-letter-offset"], headers["dead-letter-reason"]) == (b"5", b"Not JSON.")
 
 
 def test_a_connection_says_once_that_kafka_is_away_and_once_that_it_is_back(capsys: pytest.CaptureFixture[str]):

@@ -10,6 +10,7 @@ import pytest
 
 from common.iris_dto import SPECIES
 from common.iris_model import load_data, load_model
+from common.programs import url_of_server
 from tests.helpers import Program
 
 OTHERS = [[0.1, 0.1, 0.1, 0.1], [100, 100, 100, 100], [5.1, 3.5, 100, 0.001], [6.1, 2.8, 4.85, 1.65]]  # cm
@@ -56,7 +57,7 @@ def test_stage_2(expected: list[str], program: Start):
 
 def test_stage_3(expected: list[str], program: Start):
     server = program("uvicorn", "3_client_server.iris_classifier_rest_server:app", "--port", 0)
-    url = server.wait_for_line("running on ").split("running on ")[1].split()[0]
+    url = url_of_server(server)
     one = program("3_client_server.iris_classifier_cli_client_rest", "--url", url, stdin=INPUT)
     assert one.wait() == 0
     assert species_of(one.output) == expected

@@ -7,16 +7,15 @@ as well, and only a process that has both is the one meant.
 import contextlib
 import json
 import os
-import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
+
+import psutil
 
 from common.errors import ProgramError
+from common.programs import Program
 from common.settings import RUN_DIR
 
 NOTES = RUN_DIR / "up.json"
@@ -35,64 +34,26 @@ class Background:
     pid: int
     started: str  # what the system says about the start of the process
 
-    @property
-    def log(self) -> Path:
-        """Return where its output goes."""
-        return LOGS / f"{self.name.replace(' ', '-')}.log"
-
     def is_running(self) -> bool:
-        """Tell whether this very process exists."""
+        """Return whether this very process exists."""
         return started(self.pid) == self.started
 
-    def read_log(self) -> str:
-        """Return its output so far."""
-        return self.log.read_text(encoding="utf-8", errors="replace")
 
-    def wait_for(self, pattern: str) -> str:
-        """Return the first line of the log that matches, as soon as it is there.
-
-        Raises:
-            ProgramError: the program ended, or the time is over.
-        """
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            running = self.is_running()
-            if found := re.search(f"^.*{pattern}.*$", self.read_log(), re.MULTILINE):
-                return found[0]
-            if not running:
-                last = (self.read_log().strip().splitlines() or ["it said nothing"])[-1]
-                raise ProgramError(f"The {self.name} did not start: {last}")
-            if time.monotonic() > deadline:
-                raise ProgramError(f"The {self.name} is not ready after {START_SECONDS:g} s, see {self.log}")
-            time.sleep(0.05)
-
-
-def start(name: str, arguments: list[str]) -> Background:
-    """Start `python ...` in a session of its own, its output in a log."""
-    log = Background(name, 0, "").log
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, *arguments],
-            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-    process.returncode = 0  # it is meant to outlive this program: no complaint about that
-    return Background(name, process.pid, started(process.pid) or "ended")
+def start(name: str, arguments: list[str]) -> tuple[Background, Program]:
+    """Start `python ...`, its output in a log."""
+    LOGS.mkdir(parents=True, exist_ok=True)
+    program = Program(["python", *arguments], name=name, log=LOGS / f"{name.replace(' ', '-')}.log")
+    return Background(name, program.pid, started(program.pid) or "ended"), program
 
 
 def started(pid: int) -> str | None:
-    """Return when a process started, None where it does not exist or has ended and only waits to be collected."""
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)  # collects it, where it is our own child
-    if sys.platform == "linux":
-        try:
-            fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        except OSError:
-            return None
-        return None if fields[0] in "ZX" else f"{fields[19]} ticks after boot"
-    command = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]
-    state, _, when = subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip().partition(" ")
-    return when.strip() if state and not state.startswith("Z") else None
+    """Return when a process started, None if it does not exist, or has ended and only waits to be collected."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        boot = psutil.boot_time() if psutil.LINUX else 0.0  # Linux counts from there: setting the clock shifts both
+        if process.status() != psutil.STATUS_ZOMBIE:
+            return f"{process.create_time() - boot:.2f}"
+    return None
 
 
 def read_notes() -> dict[str, Background]:

@@ -15,6 +15,7 @@ from common.settings import RUN_DIR
 from common.terminal import run
 run(lambda: 0 if class_path(RUN_DIR) else 1)
 """
+LOOK_SECONDS = 0.05  # between two looks at the program
 TELL_SECONDS = 2.0  # how often the progress of the download is told
 
 
@@ -33,10 +34,10 @@ def fetch_jars(walk: Walk) -> None:
     """Make sure that Kafka's jars are on this machine, and show how much has come."""
     began, told = time.time(), time.monotonic()
     deadline = told + FETCH_SECONDS
-    program = walk.launch("Fetching Kafka's jars", ["-c", FETCH])
+    program = walk.launch(["python", "-c", FETCH], name="Fetching Kafka's jars")
     with walk.screen.doing("looking for Kafka's jars") as update:
         while program.is_running() and time.monotonic() < deadline:
-            program.wait(0.2)
+            time.sleep(LOOK_SECONDS)
             if program.lines and time.monotonic() - told > TELL_SECONDS:
                 told = time.monotonic()
                 update(f"the first time, Kafka's jars are fetched: {_megabytes_since(began):.0f} of about 44 MB")

@@ -1,6 +1,8 @@
 """Stage 4 of the walk: a queue between client and worker."""
 
-from .walk import FLOWER, SPECIES, Walk, expect, expect_flower
+import re
+
+from .walk import FLOWER, SPECIES, Walk, as_typed, expect, expect_flower, stop
 
 WORKER = "python -m 4_message_queue.iris_classifier_mq_worker"
 PERSISTER = "python -m 4_message_queue.iris_classifier_mq_persister"
@@ -24,13 +26,12 @@ def stage_4(walk: Walk) -> None:
 
         screen.note("The worker is stopped, and three flowers are sent all the same:")
         with screen.doing("the worker ends"):
-            worker.stop()
+            stop(worker)
         command = f"{CLIENT} --wait {WAIT_SECONDS}"
         screen.command(command, *FLOWERS)
         with screen.doing("sending"):
-            client = walk.start(command, show=False)
-            client.type(FLOWERS, end=True)
-            sent = client.wait_for("^sent$", len(FLOWERS))
+            client = walk.start(command, show=False, input=as_typed(FLOWERS))
+            sent = [client.wait_for_line(re.compile("^sent$")) for _ in FLOWERS]
         screen.output(sent)
         screen.note("They wait in the topic. The worker is started again, and does what has been waiting:")
         worker = walk.start(WORKER)
@@ -41,10 +42,10 @@ def stage_4(walk: Walk) -> None:
         expect(species == list(THEIR_SPECIES), f"Expected the results {THEIR_SPECIES}, got {lines or 'none'}")
 
         with screen.doing("waiting for the persister"):
-            persister.wait_for(rf"stored .*, {1 + len(FLOWERS)} in all")
+            persister.wait_for(re.compile(rf"stored .*, {1 + len(FLOWERS)} in all"))
         stored = walk.run(f"{PERSISTER} --list")
         expect(stored[-1].startswith(f"{1 + len(FLOWERS)} results"), f"Expected 4 stored results, got: {stored[-1]}")
         with screen.doing("worker and persister end"):
-            worker.stop()
-            persister.stop()
+            stop(worker)
+            stop(persister)
         screen.limit("One worker at a time; no result says whose it is; a task that is done twice is stored twice.")

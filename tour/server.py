@@ -1,6 +1,8 @@
 """Stage 3 of the walk: a server, many clients."""
 
-from .walk import FLOWER, Walk, expect, expect_flower
+from common.programs import url_of_server
+
+from .walk import FLOWER, Walk, as_typed, expect, expect_flower, stop
 
 SERVER = "uvicorn 3_client_server.iris_classifier_rest_server:app"
 CLIENT = "python -m 3_client_server.iris_classifier_cli_client_rest"
@@ -14,16 +16,14 @@ def stage_3(walk: Walk) -> None:
         screen.command(SERVER)
         with screen.doing("the server starts"):
             server = walk.start(SERVER, show=False, more="--port 0 --timeout-graceful-shutdown 2")  # 0: any free port
-            url = server.wait_for(r"running on http://\S+")[0].split("running on ")[1].split()[0]
+            url = url_of_server(server)
         screen.note(f"The server listens at {url}.")
         screen.command(CLIENT, FLOWER)
         with screen.doing("waiting for the answer"):
-            client = walk.start(CLIENT, show=False, more=f"--url {url}")
-            client.type([FLOWER], end=True)
-            lines = client.finish()
+            lines = walk.start(CLIENT, show=False, more=f"--url {url}", input=as_typed([FLOWER])).finish()
         screen.output(lines)
         expect_flower(lines, "The client of the server")
-        server.stop()
+        stop(server)
         screen.note("Now a server that takes one request at a time, and a prediction that takes 2 s:")
         lines = walk.run(LESSON)
         answers = [line.partition(" got: ")[2] for line in lines if " got: " in line]

@@ -6,10 +6,10 @@ from collections import Counter
 
 from common.iris_dto import validate
 from common.iris_model import load_model, predict_many
+from common.programs import Program, until
 from common.terminal import show
 
-from .programs import Program
-from .walk import FLOWER, Walk, expect, expect_flower
+from .walk import FLOWER, Walk, as_typed, expect, expect_flower, stop
 
 PARTITIONS, WORKERS, CLIENTS, TASKS_EACH = 6, 3, 4, 25
 LEFT_BEHIND = 4  # what stage 4 has sent
@@ -49,7 +49,7 @@ def stage_5(walk: Walk) -> None:
         show_counts(walk, counts)
         with screen.doing("the workers end"):
             for worker in workers:
-                worker.stop()
+                stop(worker)
         screen.limit(f"A worker beyond the {PARTITIONS} partitions would be idle, and somebody has to start workers.")
 
 
@@ -66,7 +66,7 @@ def wait_for_partitions(workers: list[Program]) -> list[tuple[int, str]]:
         numbers = [number for _, text in held() for number in text.split(", ")]
         return len(held()) == WORKERS and sorted(map(int, numbers)) == list(range(PARTITIONS))
 
-    Program.wait_until(workers, complete, "the workers do not share all partitions")
+    until(complete, what="the workers share all partitions", programs=workers)
     return sorted(held())
 
 
@@ -76,11 +76,12 @@ def ask_all_at_once(walk: Walk) -> None:
     clients = [walk.start(CLIENT, show=False) for _ in range(CLIENTS)]
     flowers = [make_flowers(seed) for seed in range(CLIENTS)]
     for client, lines in zip(clients, flowers, strict=True):
-        client.type(lines[:1])  # its answer tells that the client has started
+        client.send_line(lines[0])  # its answer tells that the client has started
     for client in clients:
-        client.wait_for(".")
+        client.wait_for_line("")
     for client, lines in zip(clients, flowers, strict=True):
-        client.type(lines[1:], end=True)
+        client.send(as_typed(lines[1:]).encode())
+        client.end_input()
     for number, (client, lines) in enumerate(zip(clients, flowers, strict=True), 1):
         answers = client.finish()
         own = [show(y) for y in predict_many(model, [validate(line.split()) for line in lines])]
@@ -111,9 +112,7 @@ def read_counts(workers: list[Program]) -> Counts:
 
 def wait_for_counts(workers: list[Program], expected: int) -> Counts:
     """Wait until the workers have told of this many messages."""
-    Program.wait_until(
-        workers, lambda: read_counts(workers).total() >= expected, f"not all of {expected} tasks counted"
-    )
+    until(lambda: read_counts(workers).total() >= expected, what=f"all {expected} tasks are counted", programs=workers)
     counts = read_counts(workers)
     expect(counts.total() == expected, f"The workers did {counts.total()} tasks instead of {expected}.")
     return counts

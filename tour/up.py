@@ -7,6 +7,7 @@ Run: python -m tour.up     (or: make up)
 
 import contextlib
 import os
+import re
 import socket
 import sys
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from common.kafka.topics import create_topics
 from common.settings import ROOT, RUN_DIR, load_settings
 from common.terminal import ArgumentParser, run
 
-from .background import LOCK, LOCK_SECONDS, LOGS, Background, end, read_notes, start, write_notes
+from .background import LOCK, LOCK_SECONDS, LOGS, START_SECONDS, Background, end, read_notes, start, write_notes
 
 WORKERS, PARTITIONS = 2, 4
 HERE = ("localhost", "127.0.0.1", "::1")  # this machine
@@ -53,11 +54,13 @@ class Up:
             print(f"  {name}: already running, {where}", flush=True)
             return ""
         print(f"  {name}: starting ...", flush=True)
-        program = start(name, list(arguments))
-        self.programs[name] = program
-        self._new.append(program)
+        self.programs[name], program = start(name, list(arguments))
+        self._new.append(self.programs[name])
         write_notes(self.programs.values())
-        line = program.wait_for(ready)
+        try:
+            line = program.wait_for_line(re.compile(ready), START_SECONDS)
+        finally:
+            program.release()
         found = "already running" in line  # elsewhere: the program has said so and ended
         if found:
             del self.programs[name]
@@ -97,7 +100,7 @@ def free_server_address(up: Up, url: str) -> tuple[str, str]:
     except ValueError:
         host, port = "", 0
     if host not in HERE:
-        raise ProgramError(f"IRIS_REST_URL says {url}, which is no port of this machine: unset it.")
+        raise ProgramError(f"IRIS_REST_URL says {url}, which is not a port of this machine: unset it.")
     if "server" not in up.programs:
         with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=2):
             raise ProgramError(f"Port {port} is taken by another program: stop it, or set IRIS_REST_URL to another.")

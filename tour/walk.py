@@ -3,19 +3,25 @@
 import os
 import re
 import shlex
+import signal
+import subprocess
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from common.embedded_kafka import EmbeddedKafka
+from common.errors import ProgramError
+from common.programs import Program, end_all
 
-from .programs import Program, StepFailed, end_all, uninterrupted
 from .screen import Screen
+from .uninterrupted import uninterrupted
 
 FLOWER = "5.1 3.5 1.4 0.2"  # the one that travels through all stages, in cm
 SPECIES = "setosa"  # which it is
+
+END_SECONDS = 1.5  # from SIGTERM to SIGKILL when the walk ends or is interrupted
 
 # A user's settings for the user's own programs; here they would change what is shown.
 FOREIGN = ("IRIS_", "KAFKA_", "UVICORN_", "WEB_CONCURRENCY")
@@ -35,7 +41,7 @@ class Walk:
         folder = tempfile.TemporaryDirectory(prefix="iris-tour-", ignore_cleanup_errors=True)
         self.folder = Path(self._on_exit.enter_context(folder))
         self._on_exit.enter_context(self._kafka)
-        self._on_exit.callback(end_all, self._programs)  # while Kafka still answers
+        self._on_exit.callback(end_all, self._programs, END_SECONDS)  # while Kafka still answers
         for name in [name for name in os.environ if name.startswith(FOREIGN)]:
             del os.environ[name]
         os.environ |= {
@@ -53,10 +59,10 @@ class Walk:
         """End all that still runs, and remove the folder."""
         self._on_exit.close()
 
-    def launch(self, name: str, arguments: list[str], settings: dict[str, str] | None = None) -> Program:
-        """Start a program and take note of it, to end it with the walk."""
-        with uninterrupted():
-            self._programs.append(Program(name, arguments, settings))
+    def launch(self, command: Sequence[str], **options: Any) -> Program:
+        """Start a program and take note of it, to end it with the walk. Its output and its errors are one."""
+        with uninterrupted():  # half started, nobody would end it
+            self._programs.append(WalkProgram(command, stderr=subprocess.STDOUT, **options))
         return self._programs[-1]
 
     def start_kafka(self) -> str:
@@ -66,31 +72,47 @@ class Walk:
         os.environ["KAFKA_BOOTSTRAP_SERVERS"] = kafka.bootstrap_servers
         return kafka.bootstrap_servers
 
-    def start(self, command: str, *, show: bool = True, more: str = "") -> Program:
+    def start(self, command: str, *, show: bool = True, more: str = "", input: str | None = None) -> Program:
         """Start a command as a reader would type it; `more` are arguments that only the walk needs."""
         if show:
             self.screen.command(command)
         words = shlex.split(command)
         settings = dict(words.pop(0).split("=", 1) for word in list(words) if re.match("[A-Z_]+=", word))
-        arguments = words[1:] if words[0] == "python" else ["-m", *words]
         name = " ".join(words[:3] if words[0] == "python" else words[:1])
-        return self.launch(name, [*arguments, *shlex.split(more)], settings)
+        module = words if words[0] == "python" else ["python", "-m", *words]
+        return self.launch([*module, *shlex.split(more)], name=name, env=os.environ | settings, input=input)
 
     def run(self, command: str, typed: Sequence[str] = ()) -> list[str]:
         """Run a command to its end, show what is typed and what comes out, and return that."""
         self.screen.command(command, *typed)
         with self.screen.doing("waiting for the answer"):
-            program = self.start(command, show=False)
-            program.type(typed, end=True)
-            lines = program.finish()
+            lines = self.start(command, show=False, input=as_typed(typed)).finish()
         self.screen.output(lines)
         return lines
 
 
+class WalkProgram(Program):
+    """A program of the walk: if it fails, its last lines are shown."""
+
+    last_lines = 5
+
+
+def as_typed(lines: Sequence[str]) -> str:
+    """Return lines with what ends each."""
+    return "".join(line + "\n" for line in lines)
+
+
+def stop(program: Program) -> None:
+    """End a program with SIGTERM, as `make down` does. Raises ProgramFailed if it does not end in order."""
+    program.terminate()
+    if program.wait() not in (0, -signal.SIGTERM):  # uvicorn cleans up, and then ends by the signal that it got
+        raise program.failure("failed on SIGTERM")
+
+
 def expect(condition: bool, sentence: str) -> None:
-    """Fail the walk where something that it shows did not happen. Raises StepFailed."""
+    """Fail the walk where something that it shows did not happen. Raises ProgramError."""
     if not condition:
-        raise StepFailed(sentence)
+        raise ProgramError(sentence)
 
 
 def expect_flower(lines: Sequence[str], where: str) -> None:

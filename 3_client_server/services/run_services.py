@@ -9,15 +9,13 @@ Each is a process of its own, as in docker-compose.yml. If one ends, the other i
 import argparse
 import os
 import signal
-import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from threading import Event
+from typing import Any
 
 from common.errors import ProgramError
+from common.programs import Program, answers, end_all, until
 from common.settings import load_settings
 from common.terminal import ArgumentParser, run
 
@@ -28,6 +26,8 @@ START_SECONDS = 60.0  # longest wait until both are ready; the first start train
 GRACE_SECONDS = 1  # for the requests in flight; uvicorn then ends them with 503
 KILL_SECONDS = 1.6  # from the signal; a thread in the middle of a long prediction cannot be ended in any other way
 POLL_SECONDS = 0.1
+# Their output goes where ours goes, and they are of our process group: `kill` by a terminal or a test reaches all.
+AS_OURS: dict[str, Any] = {"stdout": None, "stderr": None, "start_new_session": False}
 
 
 @dataclass(frozen=True)
@@ -53,48 +53,26 @@ MODEL = Service("model", "3_client_server.services.model_service:app", 8001, FAI
 GATEWAY = Service("gateway", "3_client_server.services.gateway:app", 8000)
 
 
-def is_ready(service: Service, port: int) -> bool:
-    """Ask the service itself."""
-    try:
-        with urllib.request.urlopen(f"http://{HOST}:{port}{service.health}", timeout=1) as response:
-            return response.status == 200
-    except (OSError, urllib.error.URLError):
-        return False
+def url_of(service: Service, port: int) -> str:
+    """Return the address at which the service says that it is ready."""
+    return f"http://{HOST}:{port}{service.health}"
 
 
-def wait_until_ready(processes: dict[Service, subprocess.Popen[bytes]], ports: dict[Service, int], stop: Event) -> None:
-    """Return when all are ready, or when `stop` is set.
-
-    Raises:
-        ProgramError: one has ended, or they need too long.
-    """
-    deadline = time.monotonic() + START_SECONDS
-    while not all(is_ready(service, port) for service, port in ports.items()):
-        check_running(processes)
-        if time.monotonic() > deadline:
-            raise ProgramError(f"The services are not ready after {START_SECONDS:g} s.")
-        if stop.wait(POLL_SECONDS):
-            return
+def check_running(programs: list[Program]) -> None:
+    """Raise ProgramError if one has ended by itself."""
+    for program in programs:
+        if not program.is_running():
+            raise ProgramError(f"The {program.name} service has ended with exit code {program.exit_code}.")
 
 
-def check_running(processes: dict[Service, subprocess.Popen[bytes]]) -> None:
-    """Raise ProgramError where one has ended by itself."""
-    for service, process in processes.items():
-        if process.poll() is not None:
-            raise ProgramError(f"The {service.name} service has ended with exit code {process.returncode}.")
+def wait_until_ready(programs: list[Program], ports: dict[Service, int], stop: Event) -> None:
+    """Return when all are ready, or when `stop` is set. Raises ProgramError if one has ended, or they need too long."""
 
+    def is_ready() -> bool:
+        check_running(programs)
+        return stop.is_set() or all(answers(url_of(service, port)) for service, port in ports.items())
 
-def end(processes: dict[Service, subprocess.Popen[bytes]]) -> None:
-    """End all: politely, then for certain."""
-    deadline = time.monotonic() + KILL_SECONDS
-    for process in processes.values():
-        process.terminate()
-    for process in processes.values():
-        try:
-            process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    until(is_ready, START_SECONDS, "the services are ready")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -113,19 +91,19 @@ def main(argv: list[str] | None = None) -> int:
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    processes: dict[Service, subprocess.Popen[bytes]] = {}
+    programs: list[Program] = []
     try:
         for service, port in ports.items():
-            if is_ready(service, port):
+            if answers(url_of(service, port)):
                 raise ProgramError(f"Something answers at http://{HOST}:{port} already. Choose another port: --help.")
-            processes[service] = subprocess.Popen(service.command(port), env=environment)
-        wait_until_ready(processes, ports, stop)
+            programs.append(Program(service.command(port), name=service.name, env=environment, **AS_OURS))
+        wait_until_ready(programs, ports, stop)
         if not stop.is_set():
             print(f"Ready: http://{HOST}:{args.port} (Ctrl-C ends it)", flush=True)
         while not stop.wait(POLL_SECONDS):
-            check_running(processes)
+            check_running(programs)
     finally:
-        end(processes)
+        end_all(programs, KILL_SECONDS)
     return 0
 
 
@@ -133,7 +111,7 @@ def port_number(text: str) -> int:
     """Return a port, or raise what argparse tells the user."""
     if text.isascii() and text.isdigit() and 0 < int(text) < 65536:
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no port, expected 1 to 65535")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a port, expected 1 to 65535")
 
 
 if __name__ == "__main__":

@@ -7,14 +7,9 @@ Run: python -m 5_task_queue.beyond.share_group_demo
 """
 
 import os
-import subprocess
-import sys
-import time
 import uuid
-from collections.abc import Callable
 from contextlib import ExitStack
-from threading import Thread
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # pyright: ignore[reportPrivateImportUsage]
@@ -23,11 +18,11 @@ from common.errors import ProgramError
 from common.iris_dto import Measurement, Task
 from common.kafka.connection import Config, connect, producer_config, run_with_kafka
 from common.kafka.topics import ADMIN_SECONDS, create_topics
+from common.programs import Program, until
 from common.terminal import ArgumentParser
 
 WORKERS = 4
-WAIT_SECONDS = 60.0
-STOP_SECONDS = 5.0
+WAIT_SECONDS = 60.0  # longest wait for Kafka to take the tasks
 TASK_SECONDS = 0.01  # of CPU time per task, as a model that has something to do
 ONE_BATCH: Config = {"linger.ms": 500, "batch.num.messages": 10_000}
 OWN_BATCHES: Config = {"batch.num.messages": 1}
@@ -48,47 +43,18 @@ WAYS = [
 ]
 
 
-class Worker:
-    """A share group worker in a process of its own; `done` follows what it prints."""
+class Worker(Program):
+    """A share group worker in a process of its own."""
 
     def __init__(self, topic: str, max_tasks: int) -> None:
         module = f"{__package__}.share_group_worker"
-        command = [sys.executable, "-m", module, "--topic", topic, "--group", topic, "--max-tasks", str(max_tasks)]
-        environment = os.environ | {"IRIS_SIMULATED_CPU_SECONDS": str(TASK_SECONDS)}
-        self.ready, self.done, self.most = False, 0, 0
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=environment)
-        self._reader = Thread(target=self._read, daemon=True)
-        self._reader.start()
+        command = ["python", "-m", module, "--topic", topic, "--group", topic, "--max-tasks", max_tasks]
+        super().__init__(command, env=os.environ | {"IRIS_SIMULATED_CPU_SECONDS": str(TASK_SECONDS)})
 
-    def _read(self) -> None:
-        for line in self._process.stdout or ():
-            self.ready = True
-            words = line.split()
-            if words[0] == "did":  # "did 17 tasks, at most 3 at once"
-                self.done, self.most = int(words[1]), int(words[5])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(STOP_SECONDS)
-        self._reader.join(STOP_SECONDS)
-        if self._process.stdout:
-            self._process.stdout.close()
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait until it holds, at most WAIT_SECONDS."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            raise ProgramError(f"Not within {WAIT_SECONDS:g} s: {what}.")
-        time.sleep(0.02)
+    @property
+    def done(self) -> int:
+        """How many tasks it says that it has done: `did 17 tasks, at most 3 at once`."""
+        return int(next((line.split()[1] for line in reversed(self.lines) if line.startswith("did ")), 0))
 
 
 def send(producer: Producer, topic: str, count: int) -> None:
@@ -101,6 +67,11 @@ def send(producer: Producer, topic: str, count: int) -> None:
         raise ProgramError("Kafka does not take the tasks.")
 
 
+def all_done(workers: list[Worker], count: int) -> None:
+    """Wait until the workers have done so many tasks."""
+    until(lambda: sum(worker.done for worker in workers) >= count, what="all tasks are done", programs=workers)
+
+
 def measure(admin: AdminClient, way: Way, tasks: int) -> list[int]:
     """Return how many tasks each worker did, the busiest first."""
     topic = f"share-demo-{uuid.uuid4()}"
@@ -108,17 +79,16 @@ def measure(admin: AdminClient, way: Way, tasks: int) -> list[int]:
     try:
         with ExitStack() as stack:
             workers = [stack.enter_context(Worker(topic, way.max_tasks)) for _ in range(WORKERS)]
-            until(lambda: all(worker.ready for worker in workers), "all workers are ready")
+            until(lambda: all(worker.lines for worker in workers), what="all workers are ready", programs=workers)
             warm_up = Producer(producer_config() | OWN_BATCHES)
             sent = 0
             while not all(worker.done for worker in workers):  # a few at a time, until each has joined and had one
                 send(warm_up, topic, 2 * WORKERS)
                 sent += 2 * WORKERS
-                now = sent
-                until(lambda now=now: sum(worker.done for worker in workers) >= now, "the first tasks are done")
+                all_done(workers, sent)
             before = [worker.done for worker in workers]
             send(Producer(producer_config() | way.sender), topic, tasks)
-            until(lambda: sum(worker.done for worker in workers) >= sent + tasks, "all tasks are done")
+            all_done(workers, sent + tasks)
             return sorted((worker.done - b for worker, b in zip(workers, before, strict=True)), reverse=True)
     finally:
         admin.delete_topics([topic])[topic].result(ADMIN_SECONDS)

@@ -6,7 +6,8 @@ Tests use it as `with EmbeddedKafka() as kafka: ... kafka.bootstrap_servers ...`
 The first start fetches the jars from Maven Central (44 MB) into the Maven repository of this user's home.
 """
 
-from .cluster import EmbeddedKafka, KafkaAlreadyRunning, free_ports
+from .cluster import EmbeddedKafka
 from .jars import KafkaStartError
+from .leftovers import KafkaAlreadyRunning
 
-__all__ = ["EmbeddedKafka", "KafkaAlreadyRunning", "KafkaStartError", "free_ports"]
+__all__ = ["EmbeddedKafka", "KafkaAlreadyRunning", "KafkaStartError"]

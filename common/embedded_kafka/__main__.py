@@ -10,8 +10,9 @@ from common.settings import RUN_DIR, load_settings
 from common.terminal import ArgumentParser, run
 
 from . import __doc__ as about
-from .cluster import EmbeddedKafka, KafkaAlreadyRunning
+from .cluster import EmbeddedKafka
 from .jars import KafkaStartError
+from .leftovers import KafkaAlreadyRunning
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -49,8 +49,7 @@ def _fetch_jars() -> list[str]:
                 jar.unlink()
                 artifact.resolve()
     except Exception as error:  # whatever the resolver and its HTTP library raise
-        host = "Maven Central (repo.maven.apache.org)"
-        raise KafkaStartError(f"Kafka's jars cannot be fetched from {host}: {one_line(error)}") from None
+        raise KafkaStartError(f"Kafka's jars cannot be fetched from Maven Central: {one_line(error)}") from None
     return [str(jar) for jar in jars]
 
 

@@ -1,4 +1,8 @@
-"""A few questions in Kafka's own protocol, over a plain socket: quick, and without a client's log lines.
+"""Three questions in Kafka's own protocol, over a plain socket, while brokers start.
+
+Why not with Kafka's client: it has no call that asks one certain broker for a producer id, and a client that was closed
+while the broker that it asked ended or froze has aborted the whole process (librdkafka 2.16: in two of three runs of
+the test that kills and pauses brokers). All other questions are asked through the client.
 
 Source: the message formats in the protocol guide of Apache Kafka 4.3.
 """

@@ -10,17 +10,17 @@ which Kafka's client has some. So this stands on Python's own `subprocess`, with
 rest that the system tells about a process (memory, processor time, children): `Program.ps`.
 """
 
-from .ports import answers, free_ports
-from .program import CTRL_C, CTRL_D, SERVER_URL, Program, ProgramFailed, end_all, until
+from .ports import answers, free_ports, url_of_server
+from .program import CTRL_C, CTRL_D, Program, ProgramFailed, end_all, until
 
 __all__ = [
     "CTRL_C",
     "CTRL_D",
-    "SERVER_URL",
     "Program",
     "ProgramFailed",
     "answers",
     "end_all",
     "free_ports",
     "until",
+    "url_of_server",
 ]

@@ -1,4 +1,4 @@
-"""Ports of this machine: which are free, and whether a server answers at one."""
+"""Ports of this machine: which are free, where a server listens, and whether one answers."""
 
 import contextlib
 import random
@@ -6,6 +6,8 @@ import socket
 import urllib.request
 
 from common.errors import ProgramError
+
+from .program import Program
 
 
 def free_ports(count: int) -> list[int]:
@@ -19,6 +21,11 @@ def free_ports(count: int) -> list[int]:
         if len(free) == count:
             return free
     raise ProgramError("No free ports between 20000 and 32000.")
+
+
+def url_of_server(server: Program) -> str:
+    """Wait until a uvicorn has printed that it is ready; return the address that it prints."""
+    return server.wait_for_line("running on ").split("running on ")[1].split()[0]
 
 
 def answers(url: str) -> bool:

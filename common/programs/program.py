@@ -32,7 +32,6 @@ POLL_SECONDS = 0.02  # between two looks at what nobody tells us about
 REACTION_SECONDS = 0.2  # a person's, from output to Ctrl-C; a signal just before a program waits would wake nobody
 TERMINAL_SIZE = 40, 120  # lines and columns
 CTRL_C, CTRL_D = b"\x03", b"\x04"
-SERVER_URL = re.compile(r"running on (http://\S+)\s")  # what uvicorn prints when it is ready
 LAUNCH = str(Path(__file__).with_name("launch.py"))
 
 _spawner = ThreadPoolExecutor(1)  # a thread that lives as long as we do: see `dies_with_us`
@@ -135,14 +134,15 @@ class Program:
             ProgramFailed: it has ended without, or the time is over.
         """
         wanted = _compiled(pattern)
-        return self._wait_for(lambda stream: stream.find(wanted), wanted.pattern, seconds)
+        return self._wait_for(lambda stream: stream.find(wanted), pattern, seconds)
 
     def wait_for_line(self, pattern: str | re.Pattern[str], seconds: float | None = None) -> str:
         """Return the next complete line with a match. Otherwise as `wait_for()`."""
         wanted = _compiled(pattern)
-        return self._wait_for(lambda stream: stream.find_line(wanted), wanted.pattern, seconds)
+        return self._wait_for(lambda stream: stream.find_line(wanted), pattern, seconds)
 
-    def _wait_for(self, find: Callable[[Stream], T | None], what: str, seconds: float | None) -> T:
+    def _wait_for(self, find: Callable[[Stream], T | None], wanted: str | re.Pattern[str], seconds: float | None) -> T:
+        what = wanted if isinstance(wanted, str) else wanted.pattern
         seconds = self.wait_seconds if seconds is None else seconds
         deadline = time.monotonic() + seconds
         with self._news:
@@ -280,7 +280,8 @@ class Program:
 
     def release(self) -> None:
         """Let it go on after us; what it prints must go to a log."""
-        self.process.returncode = 0  # Python complains about a running process that is forgotten
+        if self.is_running():
+            self.process.returncode = 0  # Python complains about a running process that is forgotten
 
     def __enter__(self) -> Self:
         return self

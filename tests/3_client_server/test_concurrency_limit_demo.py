@@ -39,4 +39,4 @@ def test_a_server_that_does_not_start_is_one_line(tmp_path: Path) -> None:
     result = run_demo(IRIS_MODEL_PATH=str(model))
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1
-    assert result.stderr.startswith("A program ended without 'running on")
+    assert result.stderr.startswith("server: ended without 'running on")

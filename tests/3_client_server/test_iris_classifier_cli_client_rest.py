@@ -12,9 +12,9 @@ from threading import Thread
 
 import pytest
 
-from common.embedded_kafka import free_ports
 from common.iris_dto import EXPECTED, validate
 from common.iris_model import IrisModel, predict
+from common.programs import free_ports, url_of_server
 from common.terminal import PROMPT, show
 from tests.helpers import CTRL_C, LINE, STOP_SECONDS, VIRGINICA, Program
 
@@ -30,7 +30,7 @@ def url(model_path: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "uvicorn", APP, "--port", "0"]
     server = Program(command, {"IRIS_MODEL_PATH": str(model_path)})
     try:
-        yield server.wait_for_line("running on ").split("running on ")[1].split()[0]
+        yield url_of_server(server)
     finally:
         wrong = server.leave()
     assert not wrong

@@ -11,6 +11,7 @@ import pytest
 
 from common.iris_dto import validate
 from common.iris_model import IrisModel, predict
+from common.programs import url_of_server
 from tests.helpers import LINE, STOP_SECONDS, TRACEBACK, WAIT_SECONDS, Program, X, until
 
 APP = "3_client_server.iris_classifier_rest_server:app"
@@ -23,7 +24,7 @@ def serve(model_path: Path, *arguments: str, **variables: str) -> tuple[Program,
     command = [sys.executable, "-m", "uvicorn", APP, "--port", "0", *arguments]
     # PATH and the like are not needed by it: it runs from this very environment.
     server = Program(command, {"IRIS_MODEL_PATH": str(model_path), "PYTHONWARNINGS": "error"} | variables)
-    return server, server.wait_for_line("running on ").split("running on ")[1].split()[0]
+    return server, url_of_server(server)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ import httpx2
 import psutil
 import pytest
 
-from common.embedded_kafka import EmbeddedKafka, free_ports
+from common.embedded_kafka import EmbeddedKafka
+from common.programs import Program, free_ports
 from tests.repository_copy import copy_repository
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,12 +133,11 @@ def test_a_port_that_another_program_has_is_one_line(copy: Copy, name: str) -> N
 
 def test_a_process_id_that_another_program_has_by_now_is_not_ended(copy: Copy) -> None:
     copy.notes.parent.mkdir()
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+    with Program(["python", "-c", "input()"]) as other:
         noted = {"name": "server", "pid": other.pid, "started": "another time"}
         copy.notes.write_text(json.dumps([noted]), encoding="utf-8")
         assert copy.run("tour.down") == (0, "Nothing is running.\n", "")
-        assert other.poll() is None
-        other.communicate(b"\n")
+        assert other.is_running()
     assert not copy.notes.exists()
 
 

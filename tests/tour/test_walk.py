@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from common.programs import Program, until
 from tests.repository_copy import copy_repository
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,26 +69,13 @@ def test_a_stage_that_does_not_do_what_is_shown_fails_the_walk(tmp_path: Path) -
 
 @pytest.mark.parametrize("title", ["Stage 0,", "Stage 3,", "Stage 4,"])
 def test_ctrl_c_ends_everything_within_three_seconds(tmp_path: Path, title: str) -> None:
-    with subprocess.Popen(
-        COMMAND, cwd=ROOT, env=environment(tmp_path / "own"), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as walk:
-        assert walk.stdout and walk.stderr
-        for line in walk.stdout:
-            if line.startswith(title):
-                break
-        wait_for_child(walk.pid)
+    with Program(COMMAND, env=environment(tmp_path / "own")) as walk:
+        walk.wait_for_line(title)
+        until(walk.ps.children, what="a program has been started")
         began = time.monotonic()
-        walk.send_signal(signal.SIGINT)
-        _, errors = walk.communicate(timeout=WALK_SECONDS)
+        walk.signal(signal.SIGINT)
+        assert walk.wait() == 130
         seconds = time.monotonic() - began
-    assert (walk.returncode, errors) == (130, "")
+    assert walk.errors == ""
     assert seconds < 3
     assert left_behind(tmp_path / "own") == []
-
-
-def wait_for_child(pid: int) -> None:
-    """Wait until a program has been started."""
-    deadline = time.monotonic() + 30
-    while not psutil.Process(pid).children():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -3,8 +3,6 @@
 import os
 import shutil
 import socket
-import subprocess
-import sys
 import time
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from common.settings import ROOT
+from common.programs import Program, answers, free_ports, until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = [
@@ -28,58 +26,24 @@ SECONDS = 30  # deadline for whatever is waited for
 # --- the services ---
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @contextmanager
 def served(module, port, log, ready, **environment):
     """Run a service as a process of its own until the block ends."""
-    command = [
-        sys.executable,
-        "-m",
-        "uvicorn",
-        f"3_client_server.services.{module}:app",
-        "--port",
-        str(port),
-        "--timeout-graceful-shutdown",
-        "1",
-    ]
+    app = f"3_client_server.services.{module}:app"
+    command = ["python", "-m", "uvicorn", app, "--port", port, "--timeout-graceful-shutdown", "1"]
     mine = {name: value for name, value in os.environ.items() if not name.startswith("IRIS_")}
-    mine["PYTHONWARNINGS"] = "error"
-    with log.open("w", encoding="utf-8") as output:
-        process = subprocess.Popen(command, cwd=ROOT, env=mine | environment, stdout=output, stderr=subprocess.STDOUT)
-        try:
-            deadline = time.monotonic() + SECONDS
-            while not answers(f"http://127.0.0.1:{port}{ready}"):
-                running = process.poll() is None and time.monotonic() < deadline
-                assert running, log.read_text(encoding="utf-8")
-                time.sleep(0.05)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def answers(url):
-    try:
-        return httpx2.get(url, timeout=1).status_code == 200
-    except httpx2.TransportError:
-        return False
+    env = mine | {"PYTHONWARNINGS": "error"} | environment
+    with Program(command, name=module, env=env, log=log) as service:
+        until(lambda: answers(f"http://127.0.0.1:{port}{ready}"), SECONDS, f"{module} answers", [service])
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory, model_path):
-    logs, port = tmp_path_factory.mktemp("services"), free_port()
+    logs, port = tmp_path_factory.mktemp("services"), free_ports(1)[0]
     with (
         served("model_service", port, logs / "model.log", "/health/ready", IRIS_MODEL_PATH=str(model_path)),
-        served("gateway", free_port(), logs / "gateway.log", "/health/ready",
+        served("gateway", free_ports(1)[0], logs / "gateway.log", "/health/ready",
                IRIS_MODEL_URL=f"http://127.0.0.1:{port}") as url,
     ):  # fmt: skip
         yield url
@@ -88,9 +52,9 @@ def gateway(tmp_path_factory, model_path):
 @pytest.fixture(scope="module")
 def troubled(tmp_path_factory):
     """A gateway with no model service behind it, and the port where it looks for one."""
-    log, port = tmp_path_factory.mktemp("troubled") / "gateway.log", free_port()
+    log, port = tmp_path_factory.mktemp("troubled") / "gateway.log", free_ports(1)[0]
     settings = {"IRIS_MODEL_URL": f"http://127.0.0.1:{port}", "IRIS_MODEL_DEADLINE_SECONDS": "1"}
-    with served("gateway", free_port(), log, "/health/live", IRIS_BREAKER_FAILURES="1000", **settings) as url:
+    with served("gateway", free_ports(1)[0], log, "/health/live", IRIS_BREAKER_FAILURES="1000", **settings) as url:
         yield url, port
 
 
@@ -99,7 +63,7 @@ def full_gateway(tmp_path):
     """A gateway that lets in one prediction at once, while one that never ends is inside."""
     with (
         socket.create_server(("127.0.0.1", 0)) as silent_model,
-        served("gateway", free_port(), tmp_path / "gateway.log", "/health/live",
+        served("gateway", free_ports(1)[0], tmp_path / "gateway.log", "/health/live",
                IRIS_MODEL_URL=f"http://127.0.0.1:{silent_model.getsockname()[1]}", IRIS_MAX_IN_FLIGHT="1",
                IRIS_MODEL_DEADLINE_SECONDS="60") as url,
         socket.create_connection(("127.0.0.1", urlsplit(url).port)) as client,

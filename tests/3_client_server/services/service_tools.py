@@ -7,6 +7,7 @@ from threading import Thread
 
 import httpx2
 
+from common.programs import url_of_server
 from tests.helpers import WAIT_SECONDS, Program
 
 PROBLEM = "application/problem+json"
@@ -21,7 +22,7 @@ class Service:
         module = module if "." in module else f"3_client_server.services.{module}"
         command = [sys.executable, "-m", "uvicorn", f"{module}:app", "--port", str(port)]
         self.program = Program([*command, *GRACE], environment | settings)
-        self.url = self.program.wait_for_line("running on ").split("running on ")[1].split()[0]
+        self.url = url_of_server(self.program)
         self.client = httpx2.Client(base_url=self.url, timeout=WAIT_SECONDS)
 
     @property

@@ -77,7 +77,7 @@ def test_a_service_that_dies_takes_the_other_with_it_and_the_command_says_so(env
 @pytest.mark.parametrize(
     ("arguments", "settings", "code", "line"),
     [
-        (["--port", "0"], {}, 2, "'0' is no port"),
+        (["--port", "0"], {}, 2, "'0' is not a port"),
         (["--prot", "1"], {}, 2, "Unrecognized arguments"),
         ([], {"IRIS_MAX_IN_FLIGHT": "many"}, 1, "IRIS_MAX_IN_FLIGHT=many: "),
         ([], {"IRIS_BREAKER_SECONDS": "0"}, 1, "IRIS_BREAKER_SECONDS=0: "),

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 
-from common.embedded_kafka import EmbeddedKafka, free_ports
+from common.embedded_kafka import EmbeddedKafka
 from common.errors import ProgramError
 from common.kafka.connection import (
     Connection,
@@ -26,7 +25,7 @@ from common.kafka.delivery import dead_letter, raise_undelivered, wait_until_del
 from common.kafka.offsets import assign_at_end
 from common.kafka.stopping import Stop
 from common.kafka.topics import DEAD_LETTER, RESULTS, TASKS, create_topics, partition_count
-from common.settings import ROOT
+from common.programs import Program, free_ports
 from tests.helpers import WAIT_SECONDS, produce
 
 PROGRAMS = [
@@ -216,13 +215,9 @@ ctypes.PyDLL(None).sleep(60)  # keeps Python's lock, as a call into the client l
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGTERM")
 def test_a_program_that_hangs_inside_the_client_library_ends_within_three_seconds():
-    command = [sys.executable, "-W", "error", "-c", HANGS_WITH_THE_LOCK]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as program:
-        assert program.stdout and program.stdout.readline() == "ready\n"
+    with Program(["python", "-W", "error", "-c", HANGS_WITH_THE_LOCK]) as program:
+        program.wait_for("ready")
         asked = time.monotonic()
         program.terminate()
-        try:
-            assert program.wait(WAIT_SECONDS) == 1
-            assert time.monotonic() - asked < 3.5
-        finally:
-            program.kill()
+        assert program.wait(WAIT_SECONDS) == 1
+        assert time.monotonic() - asked < 3.5

@@ -68,11 +68,12 @@ def test_a_character_that_comes_in_two_pieces_is_one():
 def test_a_program_that_ends_without_it_fails_at_once_and_says_what_it_printed():
     with Program(["bash", "-c", "echo early; echo no model >&2; exit 3"], name="worker") as program:
         with pytest.raises(ProgramFailed) as failure:
-            program.wait_for("ready")
+            program.wait_for("is ready")
         program.wait()
         assert isinstance(failure.value, ProgramError)
-        message = str(program.failure("ended without 'ready'"))
-    assert message == "worker: ended without 'ready' (exit code 3). Its last output:\n    early\n    no model"
+        assert str(failure.value).startswith("worker: ended without 'is ready'")
+        message = str(program.failure("ended without 'is ready'"))
+    assert message == "worker: ended without 'is ready' (exit code 3). Its last output:\n    early\n    no model"
 
 
 def test_a_program_that_says_nothing_in_time_fails():

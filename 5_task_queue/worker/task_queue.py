@@ -23,7 +23,7 @@ from .exactly_once import ExactlyOnce
 from .intake import Intake
 from .options import Options
 from .replies import Replies
-from .slot import take_slot
+from .slot import take_slot, transactional_id
 from .tally import Tally
 
 GROUP = "iris-task-queue-workers"
@@ -102,7 +102,7 @@ class TaskQueue:
     def make_delivery(self) -> Delivery:
         """Return the way to deliver and commit."""
         if self.options.delivery == "exactly-once":
-            return ExactlyOnce(self.consumer, self.stop, self.connection, f"{GROUP}-{self.slot}")
+            return ExactlyOnce(self.consumer, self.stop, self.connection, transactional_id(GROUP, self.slot))
         return AtLeastOnce(self.consumer, self.stop, self.connection, self.options.max_batch)
 
     # --- called by the client library, out of take() and close() ---

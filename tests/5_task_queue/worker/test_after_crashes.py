@@ -189,6 +189,7 @@ def work(monkeypatch: pytest.MonkeyPatch, model: IrisModel):
     monkeypatch.setattr(task_queue, "connect", lambda: None)
     monkeypatch.setattr(task_queue, "create_topics", lambda admin: None)
     monkeypatch.setattr(task_queue, "take_slot", lambda slot: (0, SimpleNamespace(release=lambda: None)))
+    monkeypatch.setattr(task_queue, "transactional_id", lambda group, slot: f"{group}-{slot}")
     monkeypatch.setattr(at_least_once, "PATIENCE_SECONDS", 3600.0)  # as if nothing ever took time
 
     def run(

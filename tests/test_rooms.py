@@ -130,7 +130,6 @@ POPEN_FILES = 4  # `common/programs` starts programs, and what must not stand on
 POPEN = re.compile(r"\bPopen\(")
 
 
-@pytest.mark.xfail(reason="not yet: common/programs/program.py and the embedded Kafka's cluster.py are longer")
 def test_no_module_of_the_stages_and_common_is_too_long_to_read_in_one_sitting() -> None:
     files = [path for path in FILES if path.suffix == ".py" and path.parts[0] in STAGES | {"common"}]
     lengths = {path.as_posix(): code_of(ROOT / path).count("\n") for path in files}
@@ -149,7 +148,6 @@ def test_no_function_of_a_stages_named_module_is_too_long_to_keep_in_mind() -> N
     assert not long, "\n".join(long)
 
 
-@pytest.mark.xfail(reason="not yet: tour, services and some tests still start their own")
 def test_few_files_start_processes_by_themselves() -> None:
     starters = [path.as_posix() for path in FILES if path.suffix == ".py" and POPEN.search(code_of(ROOT / path))]
     assert len(starters) <= POPEN_FILES, "\n".join(starters)

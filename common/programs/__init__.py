@@ -11,7 +11,8 @@ rest that the system tells about a process (memory, processor time, children): `
 """
 
 from .ports import answers, free_ports, url_of_server
-from .program import CTRL_C, CTRL_D, Program, ProgramFailed, end_all, until
+from .process import ProgramFailed, end_all, until
+from .program import CTRL_C, CTRL_D, Program
 
 __all__ = [
     "CTRL_C",

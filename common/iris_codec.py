@@ -100,5 +100,15 @@ def to_iris_types(X: Array, probabilities: Array, model: IrisModel) -> list[Fast
 
 def predict_fast(model: IrisModel, measurements: Sequence[FastMeasurement]) -> list[FastIrisType]:
     """Predict all measurements in one call of the model: `predict_many` for this module's structs."""
+    if len(measurements) == 1:
+        return [_predict_one(model, measurements[0].row())]
     X = to_array(measurements)
     return to_iris_types(X, model.predict_proba(X), model)
+
+
+def _predict_one(model: IrisModel, row: list[float]) -> FastIrisType:
+    """Predict one measurement without arrays, which for one alone would take ten times as long."""
+    probabilities = model.predict_row(row)
+    winner = probabilities.index(max(probabilities))
+    warnings = model.warnings(np.array(row)) if model.row_far_outside(row) else []
+    return FastIrisType(winner, SPECIES[winner], FastProbabilities(*probabilities), warnings)

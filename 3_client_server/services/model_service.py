@@ -14,37 +14,43 @@ from dataclasses import asdict
 from typing import Any
 
 from anyio.to_thread import run_sync
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
 from msgspec import Raw, structs
 from pydantic import BaseModel
 
 from common.iris_codec import FastIrisType, FastMeasurement, encode, predict_fast
 from common.iris_dto import IrisType, Measurement
 from common.iris_model import IrisModel, load_model
+from common.web.api import Health, json_body
+from common.web.call import Call
+from common.web.service import Service
 
-from .codec import PredictAnswer, PredictRequest, read_measurement, read_measurements
-from .service import Health, add_prediction, json_body, json_response, make_app
+from .formats.codec import PredictAnswer, PredictRequest, read_measurement, read_measurements
+from .monitoring.monitor import BREAKER_STATES
 from .settings import ServiceSettings
 
 IDENTITY = ("kind", "accuracy", "trained_at", "scikit_learn")  # of the model, in every answer
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI, settings: ServiceSettings) -> AsyncGenerator[None, None]:
+async def lifespan(api: FastAPI, settings: ServiceSettings) -> AsyncGenerator[None, None]:
     """Run once when the service starts, not once per request."""
-    model = load_model()  # 1. load the model
-    app.state.model = model
-    app.state.identity = Raw(encode({key: model.info[key] for key in IDENTITY}))
+    api.state.model = load_model()  # 1. load the model
+    api.state.identity = Raw(encode({key: api.state.model.info[key] for key in IDENTITY}))
     yield
 
 
-app = make_app(
+app = Service(
     "model",
     "Iris model service",
     "Predicts and explains the species of an iris from four measurements in cm. Stands behind the gateway.",
-    {"/predict", "/explain"},
+    ServiceSettings,
     lifespan,
+    noun="prediction",
 )
+app.metrics.add_state("breaker_state", "1 for the state of the breaker", BREAKER_STATES, lambda: "closed")
+state = app.api.state
+PROBLEMS = (413, 422, 500, 503)
 
 
 class PredictResponse(BaseModel):
@@ -65,20 +71,21 @@ class Explanation(BaseModel):
     contributions: dict[str, float]
 
 
-async def predict(request: Request) -> Response:
+@app.post("/predict", takes=json_body(PredictRequest), gives=PredictResponse, problems=PROBLEMS)
+async def predict(call: Call) -> bytes:
     """Predict one measurement, or a list of them in one call of the model."""
-    measurements = read_measurements(await request.body())  # 3. validate
-    request.state.fields["measurements"] = len(measurements)
-    answer = PredictAnswer(await predictions(app.state.model, measurements), app.state.identity)  # 4. predict
-    return json_response(encode(answer))
+    measurements = read_measurements(call.body)  # 3. validate
+    call.fields["measurements"] = len(measurements)
+    return encode(PredictAnswer(await predictions(state.model, measurements), state.identity))  # 4. predict
 
 
-async def explain(request: Request) -> Response:
+@app.post("/explain", takes=json_body(Measurement), gives=Explanation, problems=PROBLEMS)
+async def explain(call: Call) -> bytes:
     """Split the log-odds of the winner against the runner-up into the shares of the four features, exactly."""
-    measurement = read_measurement(await request.body())
-    (prediction,) = await predictions(app.state.model, [measurement])
-    explanation = app.state.model.explain(Measurement.model_validate(structs.asdict(measurement)))
-    return json_response(encode({"y": prediction} | asdict(explanation)))
+    measurement = read_measurement(call.body)
+    (prediction,) = await predictions(state.model, [measurement])
+    explanation = state.model.explain(Measurement.model_validate(structs.asdict(measurement)))
+    return encode({"y": prediction} | asdict(explanation))
 
 
 async def predictions(model: IrisModel, measurements: Sequence[FastMeasurement]) -> list[FastIrisType]:
@@ -88,17 +95,12 @@ async def predictions(model: IrisModel, measurements: Sequence[FastMeasurement])
     return predict_fast(model, measurements)
 
 
-PROBLEMS = (413, 422, 500, 503)
-add_prediction(app, "/predict", predict, PredictResponse, PROBLEMS, json_body(PredictRequest))
-add_prediction(app, "/explain", explain, Explanation, PROBLEMS, json_body(Measurement))
-
-
-@app.get("/", tags=["about"])
+@app.api.get("/", tags=["about"])
 async def about() -> dict[str, Any]:
     """Tell what this is."""
     return {
         "service": "model",
-        "what": app.description,
+        "what": app.api.description,
         "predict": "POST /predict",
         "explain": "POST /explain",
         "model": "GET /model-info",
@@ -108,13 +110,13 @@ async def about() -> dict[str, Any]:
     }
 
 
-@app.get("/health/ready", tags=["health"])
+@app.api.get("/health/ready", tags=["health"])
 async def ready() -> Health:
     """Answer when the model is loaded; before that this service takes no connections at all."""
     return Health()
 
 
-@app.get("/model-info", tags=["model"])
-async def model_info(request: Request) -> dict[str, Any]:
+@app.api.get("/model-info", tags=["model"])
+async def model_info() -> dict[str, Any]:
     """Describe the model: kind, features, classes, accuracy, when and with what it was trained."""
-    return request.app.state.model.describe()
+    return state.model.describe()

@@ -18,8 +18,9 @@ from common.errors import ProgramError
 from common.programs import Program, answers, end_all, until
 from common.settings import load_settings
 from common.terminal import ArgumentParser, run
+from common.web.settings import load_service_settings, service_settings_help
 
-from .settings import load_service_settings, service_settings_help
+from .settings import ServiceSettings
 
 HOST = "127.0.0.1"
 START_SECONDS = 60.0  # longest wait until both are ready; the first start trains the model
@@ -78,13 +79,13 @@ def wait_until_ready(programs: list[Program], ports: dict[Service, int], stop: E
 def main(argv: list[str] | None = None) -> int:
     """Start both, wait for Ctrl-C, end both."""
     parser = ArgumentParser(__doc__)
-    parser.epilog = service_settings_help()
+    parser.epilog = service_settings_help(ServiceSettings)
     parser.add_argument("--port", type=port_number, default=GATEWAY.port, help="of the gateway (default: %(default)s)")
     parser.add_argument(
         "--model-port", type=port_number, default=MODEL.port, help="of the model service (default: %(default)s)"
     )
     args = parser.parse_args(argv)
-    load_settings(), load_service_settings()  # a wrong setting is told once, not by both
+    load_settings(), load_service_settings(ServiceSettings)  # a wrong setting is told once, not by both
     ports = {MODEL: args.model_port, GATEWAY: args.port}
     environment = os.environ | {"IRIS_MODEL_URL": f"http://{HOST}:{args.model_port}"}
 

@@ -1,7 +1,9 @@
 """A trained model: predict, explain, describe. Needs numpy alone."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import exp
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +43,8 @@ class IrisModel:
         self._offset = self._intercept - self._mean @ self._slope  # (3,)
         low, high = np.array(info["training_range"]["min"]), np.array(info["training_range"]["max"])
         self._low, self._high = low - (high - low) / 2, high + (high - low) / 2
+        self._by_species = [(*slope, offset) for *slope, offset in np.vstack([self._slope, self._offset]).T.tolist()]
+        self._limits = list(zip(self._low.tolist(), self._high.tolist(), strict=True))
 
     def predict_proba(self, X: Array) -> Array:
         """Return the probability of each species, shape (n, 3), for measurements in cm, shape (n, 4).
@@ -51,6 +55,8 @@ class IrisModel:
         X = np.asarray(X, dtype=np.float64)
         if X.ndim != 2 or X.shape[1] != len(FEATURES) or not np.isfinite(X).all():
             raise ValueError(f"Expected finite numbers of shape (n, {len(FEATURES)}), got shape {X.shape}.")
+        if len(X) == 1:
+            return np.array([self.predict_row(X[0].tolist())])
         if self.simulated_cpu_seconds:
             burn_cpu(self.simulated_cpu_seconds * len(X))
         scores = X @ self._slope + self._offset
@@ -58,6 +64,27 @@ class IrisModel:
         np.exp(scores, out=scores)
         scores /= scores.sum(axis=1, keepdims=True)
         return scores
+
+    def predict_row(self, row: Sequence[float]) -> list[float]:
+        """Return the probability of each species for one measurement, in cm.
+
+        The same as `predict_proba` of one row, in a tenth of the time: for so few numbers numpy is all overhead.
+        """
+        if self.simulated_cpu_seconds:
+            burn_cpu(self.simulated_cpu_seconds)
+        a, b, c, d = row
+        scores = [u * a + v * b + w * c + x * d + offset for u, v, w, x, offset in self._by_species]
+        highest = max(scores)
+        odds = [exp(score - highest) for score in scores]
+        total = sum(odds)
+        return [part / total for part in odds]
+
+    def row_far_outside(self, row: Sequence[float]) -> bool:
+        """Return True if any of the four values is far outside the training data: `far_outside` for one row."""
+        for value, (low, high) in zip(row, self._limits, strict=True):  # noqa: SIM110 (a loop is quicker)
+            if not low <= value <= high:
+                return True
+        return False
 
     def far_outside(self, X: Array) -> NDArray[np.bool_]:
         """Return which values, shape (n, 4), lie outside the training data by more than half its range."""

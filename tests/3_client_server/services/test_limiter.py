@@ -1,16 +1,13 @@
 """The limiter: full is refused with a reason, and whoever watches gets through."""
 
-import asyncio
 import importlib
 import threading
 
 import httpx2
-import pytest
 
 from tests.helpers import WAIT_SECONDS, X, until
 
 tools = importlib.import_module("tests.3_client_server.services.service_tools")
-limiter = importlib.import_module("3_client_server.services.limiter")
 
 
 def in_flight(service) -> bool:
@@ -72,36 +69,3 @@ def test_the_gateway_tells_of_a_full_model_service_and_counts_what_it_refuses_it
     tools.assert_problem(door.post("/process", {"data": X}), 503, "the limit is 1")
     thread.join(WAIT_SECONDS)
     assert door.get("/api/monitor").json()["refusals"] == 1
-
-
-@pytest.mark.parametrize("limit", [0, 3])
-def test_never_more_than_the_limit_and_every_slot_comes_back(limit: int):
-    slots, most, statuses = limiter.Slots(limit=limit), 0, []
-
-    async def slow(scope, receive, send) -> None:
-        nonlocal most
-        most = max(most, slots.in_flight)
-        await asyncio.sleep(0.01)
-        if scope["fails"]:
-            raise RuntimeError
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-
-    async def ask(app, fails: bool) -> None:
-        async def send(message) -> None:
-            statuses.append(message.get("status", 0))
-
-        scope = {"type": "http", "method": "POST", "path": "/predict", "headers": [], "state": {}, "fails": fails}
-        scope["app"] = type("App", (), {"state": None})
-        try:
-            await app(scope, None, send)
-        except RuntimeError:
-            statuses.append(500)
-
-    async def run() -> None:
-        app = limiter.Limiter(slow, slots, {"/predict"})
-        await asyncio.gather(*(ask(app, fails=number % 2 == 0) for number in range(10)))
-
-    asyncio.run(run())
-    assert slots.in_flight == 0
-    assert most == (limit or 10)
-    assert statuses.count(503) == slots.refusals == (10 - limit if limit else 0)

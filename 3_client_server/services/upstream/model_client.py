@@ -22,12 +22,12 @@ from purgatory.domain.model import OpenedState
 
 from common.iris_codec import FastIrisType, FastMeasurement, encode, json_decoder, to_fast, to_iris_type
 from common.iris_dto import IrisType, Measurement
+from common.web.problems import Problem
 
-from .codec import PredictAnswer
+from ..formats.codec import PredictAnswer
+from ..monitoring.monitor import Monitor
+from ..settings import ServiceSettings
 from .connections import BadAnswer, Connections
-from .monitor import Monitor
-from .problems import Problem
-from .settings import ServiceSettings
 
 ATTEMPTS = 3
 FIRST_WAIT_SECONDS = 0.05  # before the second attempt; it doubles, and up to as much again is added at random

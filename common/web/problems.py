@@ -99,6 +99,10 @@ def add_problem_handlers(app: FastAPI) -> None:
         field = ".".join(map(str, first["loc"]))
         return problem_response(wrong_input(f"{field}: {shorten(repr(first.get('input')))}: {first['msg']}."), request)
 
+    async def on_failure(request: Request, error: Exception) -> Response:
+        return problem_response(internal_error(), request)
+
+    app.add_exception_handler(Exception, on_failure)
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestValidationError, on_invalid)

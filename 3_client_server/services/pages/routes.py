@@ -15,13 +15,13 @@ from markupsafe import Markup
 from starlette.datastructures import UploadFile
 
 from common.iris_dto import FEATURES, SPECIES, IrisType, Measurement
+from common.web.problems import Problem
 
+from ..formats.csv_file import parse_csv
+from ..formats.units import UNITS
+from ..monitoring.drift import DriftReport, measure_drift, training_flowers
 from . import charts
-from .codec import UNITS
-from .drift import DriftReport, measure_drift, training_flowers
 from .forms import MeasurementForm, read_form
-from .preprocess import parse_csv
-from .problems import Problem
 from .rendering import page, request_id
 
 STATIC_DIR = Path(__file__).parent / "static"  # served by the gateway at /static

@@ -10,10 +10,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.templating import Jinja2Templates
 
 from common.iris_dto import FEATURES, SPECIES
+from common.web.problems import Problem
 
+from ..formats.units import UNITS
 from . import charts
-from .codec import UNITS
-from .problems import Problem
 
 TEMPLATE_DIR = Path(__file__).parent / "templates"
 HEADERS = {

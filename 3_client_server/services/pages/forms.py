@@ -8,8 +8,7 @@ from pydantic import ValidationError
 
 from common.iris_dto import FEATURES, MAX_CM, Measurement
 
-from .codec import UNITS
-from .preprocess import to_cm
+from ..formats.units import UNITS, to_cm
 
 EXAMPLE = {"sepal_length": "6.1", "sepal_width": "2.8", "petal_length": "4.7", "petal_width": "1.2"}  # a versicolor
 POINT = "Write decimals with a point, as in 5.1."

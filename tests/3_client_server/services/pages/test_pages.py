@@ -11,10 +11,10 @@ import pytest
 from common.iris_dto import FEATURES
 from common.settings import ROOT
 
-tools = importlib.import_module("tests.3_client_server.services.page_tools")
+tools = importlib.import_module("tests.3_client_server.services.pages.page_tools")
 gateway, troubled, browser, open_page = tools.gateway, tools.troubled, tools.browser, tools.open_page  # fixtures
 PAGES = ["/", "/classify", "/explain", "/monitor"]
-EXAMPLE = ROOT / "3_client_server" / "services" / "static" / "example.csv"
+EXAMPLE = ROOT / "3_client_server" / "services" / "pages" / "static" / "example.csv"
 XSS = '"><script>window.hacked=1</script><img src=x onerror="window.hacked=1">'
 
 

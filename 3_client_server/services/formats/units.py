@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 
 from common.iris_dto import MAX_CM, Measurement, shorten
-
-from .problems import wrong_input
+from common.web.problems import wrong_input
 
 UNITS = {"cm": 1.0, "mm": 0.1, "inches": 2.54}  # in cm
 

@@ -12,10 +12,13 @@ from pydantic import ValidationError
 
 from common.iris_codec import encode
 from common.iris_dto import FEATURES, Measurement
+from common.web.problems import Problem
 from tests.helpers import X
 
-codec = importlib.import_module("3_client_server.services.codec")
-preprocess = importlib.import_module("3_client_server.services.preprocess")
+codec = importlib.import_module("3_client_server.services.formats.codec")
+csv_file = importlib.import_module("3_client_server.services.formats.csv_file")
+preprocess = importlib.import_module("3_client_server.services.formats.preprocess")
+units = importlib.import_module("3_client_server.services.formats.units")
 
 NUMBERS = st.one_of(
     st.floats(0.0, 101.0).map(repr),
@@ -70,7 +73,7 @@ def test_what_msgspec_accepts_pydantic_accepts_as_the_same(body: bytes):
 def test_reading_accepts_exactly_what_pydantic_accepts(body: bytes):
     expected = by_pydantic(Measurement, body)
     if expected is None:
-        with pytest.raises(codec.Problem):
+        with pytest.raises(Problem):
             codec.read_measurement(body)
     else:
         assert codec.read_measurement(body).row() == expected.row()
@@ -84,11 +87,11 @@ def test_the_common_path_is_the_fast_one():
 @pytest.mark.parametrize("unit", ["mm", "inches"])
 @given(share=st.floats(0, 1, exclude_min=True))
 def test_what_a_unit_allows_is_a_measurement_in_cm(unit: str, share: float):
-    value = preprocess.to_cm(share * 100 / preprocess.UNITS[unit], unit)
+    value = units.to_cm(share * 100 / units.UNITS[unit], unit)
     assert 0 < value <= 100
 
 
 @given(content=st.binary(max_size=200) | FILES)
 def test_any_file_is_measurements_or_a_problem(content: bytes):
-    with suppress(codec.Problem):
-        assert all(isinstance(one, Measurement) for one in preprocess.parse_csv(content, "cm"))
+    with suppress(Problem):
+        assert all(isinstance(one, Measurement) for one in csv_file.parse_csv(content, "cm"))

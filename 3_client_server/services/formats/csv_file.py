@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 
 from common.iris_dto import FEATURES, MAX_CM, Measurement, shorten
+from common.web.problems import Problem, wrong_input
 
 from .codec import MAX_MEASUREMENTS
-from .problems import Problem, wrong_input
 from .units import UNITS, check_unit, expected_number, to_measurement
 
 NUMBER = re.compile(r"[-+.0-9eE]+")  # float() alone would take nan, inf and 1_0

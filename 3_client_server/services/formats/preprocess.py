@@ -9,10 +9,7 @@ from common.iris_codec import NOT_FAST, FastMeasurement, json_decoder, to_fast
 from common.iris_dto import MAX_CM, Measurement
 
 from .codec import MAX_MEASUREMENTS, Many, check, one_or_many
-from .csv_file import parse_csv
-from .units import UNITS, to_cm, to_measurement
-
-__all__ = ["UNITS", "ProcessRequest", "parse_csv", "read_process", "to_cm"]
+from .units import UNITS, to_measurement
 
 
 class ProcessBody(msgspec.Struct, forbid_unknown_fields=True):

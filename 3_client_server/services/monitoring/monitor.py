@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from .limiter import Slots
+from common.web.call import Call
+from common.web.limiter import Slots
 
+BREAKER_STATES = ("closed", "half-opened", "opened")
 LATENCIES_KEPT = 1000
 INPUTS_KEPT = 1000
 
@@ -21,18 +23,18 @@ class Monitor:
     def __init__(self, slots: Slots) -> None:
         self.slots = slots
         self.requests = self.errors = self.invalid = 0
-        self.breaker: Callable[[], str] = lambda: "closed"  # or opened, half-opened: the model client tells
+        self.breaker: Callable[[], str] = lambda: "closed"  # or another of BREAKER_STATES: the model client tells
         self._latencies: deque[float] = deque(maxlen=LATENCIES_KEPT)
         self._inputs: deque[list[float]] = deque(maxlen=INPUTS_KEPT)
 
-    def answered(self, status: int, seconds: float, *, refused: bool) -> None:
+    def answered(self, call: Call) -> None:
         """Count one request for predictions. A refusal is not an error, and not counted in the latency."""
         self.requests += 1
-        if refused:
+        if call.refused:
             return
-        self.errors += status >= 500
-        self.invalid += 400 <= status < 500
-        self._latencies.append(seconds)
+        self.errors += call.status >= 500
+        self.invalid += 400 <= call.status < 500
+        self._latencies.append(call.seconds)
 
     def saw(self, rows: Iterable[list[float]]) -> None:
         """Remember measurements, four values in cm each."""

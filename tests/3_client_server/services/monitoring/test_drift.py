@@ -7,7 +7,7 @@ import pytest
 
 from common.iris_dto import FEATURES
 
-drift = importlib.import_module("3_client_server.services.drift")
+drift = importlib.import_module("3_client_server.services.monitoring.drift")
 
 
 @pytest.fixture(scope="module")

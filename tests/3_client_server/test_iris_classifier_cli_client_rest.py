@@ -154,6 +154,24 @@ def test_whatever_a_server_answers_is_one_line_and_the_prompt_goes_on(strange: S
     assert one.errors == ""
 
 
+def test_a_server_that_is_killed_while_it_predicts_leaves_the_requests_fate_unknown(program: Start, model_path: Path):
+    command = [sys.executable, "-m", "uvicorn", APP, "--port", "0", "--log-level", "debug"]
+    server = Program(command, {"IRIS_MODEL_PATH": str(model_path), "IRIS_SIMULATED_CPU_SECONDS": "30"})
+    try:
+        url = server.wait_for_line("running on ").split("running on ")[1].split()[0]
+        one = program(MODULE, "--url", url, stdin=f"{LINE}\n{LINE}\n")
+        server.wait_for("Predicting")
+        server.kill()
+        assert one.wait() == 0
+    finally:
+        server.leave()
+    in_flight, refused = one.output.splitlines()
+    assert in_flight.startswith(f"The request reached {url}, but no answer came back (")
+    assert in_flight.endswith("Did it predict? Nobody knows.")
+    assert refused.startswith(f"No server answers at {url} (") and refused.endswith("Is it running?")
+    assert one.errors == ""
+
+
 @pytest.mark.parametrize("key", [CTRL_C, b"q\n"])
 def test_a_person_can_leave(key: bytes, program: Start):
     one = program(MODULE, terminal=True)

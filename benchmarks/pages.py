@@ -41,7 +41,6 @@ def front_page() -> None:
     claims(
         ("one worker process", "worker_rate", ("program", "at-least-once", "rate")),
         ("times as much as one task at a time", "worker_rate", ("ratio", "at-least-once / one-by-one", "measured")),
-        ("share of what Kafka's client can echo", "worker_rate", ("ratio", "at-least-once / echo", "measured")),
     )
 
 

@@ -131,15 +131,31 @@ def latency(run: Run) -> Figure:
 
 
 def outcomes(run: Run) -> Figure:
-    """What becomes of the questions at overload and when the program is killed."""
-    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.4), sharey=True)
-    for axis, table, title in zip(axes, ("overload", "killed"), ("Overload", "Killed and started again"), strict=True):
+    """What becomes of the questions at overload and at sudden death, stage by stage: the front page's picture."""
+    titles = {"overload": "Overload: 16 clients ask at once", "killed": "Sudden death: killed, then started again"}
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.1), sharey=True)
+    for axis, (table, title) in zip(axes, titles.items(), strict=True):
         records = run.table(table)
-        waits = {record.row: f"{number(record.value)} s" for record in records if record.column == "longest wait"}
-        shares(axis, records, OUTCOME_COLOURS, " %", waits)
-        axis.set_title(f"{title} (right: the longest wait)", loc="left", fontsize=10)
-        axis.set_xlabel("% of the questions")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+        found = {(record.row, record.column): record.value for record in records}
+        stages = names(record.row for record in records)[::-1]
+        for y, stage in enumerate(stages):
+            left = 0.0
+            for outcome, colour in OUTCOME_COLOURS.items():
+                share = 100 * found[stage, outcome] / found[stage, "asked"]
+                text = f"all {outcome}" if share == 100 else f"{share:.0f} %{f' {outcome}' * (share > 30)}"
+                if text == "all answered":
+                    text += f", the last after {found[stage, 'longest wait']:.1f} s"
+                if share:
+                    axis.barh(y, share, 0.78, left, color=colour, edgecolor="white")
+                    ink = "black" if colour == YELLOW else "white"
+                    axis.text(left + 1.5, y, text, color=ink, weight="bold", fontsize=8.5, va="center")
+                left += share
+        axis.set_title(title, loc="left", fontsize=11, weight="bold")
+        axis.set_yticks(range(len(stages)), stages, fontsize=10)
+        axis.tick_params(length=0)
+        axis.set_xlim(0, 100)
+        axis.set_xticks([])
+        axis.spines[:].set_visible(False)
     return figure
 
 

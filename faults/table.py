@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.records import Record, Run
-from benchmarks.tables import grid, markdown, number, source, wrapped
+from benchmarks.tables import grid, markdown, number, source
 from common.settings import ROOT
 
 from .catalogue import FAULTS
@@ -82,4 +82,4 @@ def claim() -> None:
     times, sent, lost, doubled = (number(sum(r.value for r in counted if r.column.startswith(n))) for n in names)
     died = f"programs killed, frozen or misled {times} times"
     source = f"(`python -m faults`, commit {run.commit})"
-    print(wrapped(f"- {died}: {lost} of {sent} tasks lost, {doubled} rows doubled {source}"), end="")
+    print(f"- {died}: {lost} of {sent} tasks lost, {doubled} rows doubled {source}")

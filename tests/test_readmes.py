@@ -20,7 +20,6 @@ LINE_CHARACTERS = 100  # of prose
 MOST_WORDS = {"README.md": 800, "5_task_queue/README.md": 1000}
 STAGE_WORDS = 500  # of prose, two minutes: commands, outputs and drawings are not read like that
 RENDERED = re.compile(r"^<!-- \[\[\[cog.*?^<!-- \[\[\[end\]\]\] -->$", re.DOTALL | re.MULTILINE)
-NOT_WRAPPED_YET = {"3_client_server/services/README.md"}
 FENCE = re.compile(r"^( *)```.*?^\1```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"!?\[([^\]]*)\]\(([^)\s]+)\)")
 
@@ -68,7 +67,7 @@ def test_every_command_runs_and_prints_what_the_page_shows(
             print(f"\n  {line}", end="")
 
 
-@pytest.mark.parametrize("name", sorted(set(PAGES) - NOT_WRAPPED_YET))
+@pytest.mark.parametrize("name", PAGES)
 def test_no_line_of_prose_is_longer_than_a_reader_likes(name: str):
     lines = without(FENCE, without(RENDERED, read(name))).split("\n")
     long = [f"{name}:{n}: {line}" for n, line in enumerate(lines, 1) if len(line) > LINE_CHARACTERS and is_prose(line)]

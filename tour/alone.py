@@ -22,7 +22,7 @@ def stage_0(walk: Walk) -> None:
     screen = walk.screen
     with screen.part("Stage 0, the notebook", "nothing yet: data, training and a prediction, cell by cell"):
         screen.note("The walk needs no Jupyter: it calls the same training as the notebook, and then")
-        screen.note(f"runs the notebook's last steps. To read all of it: {NOTEBOOK.relative_to(ROOT)}")
+        screen.note(f"runs the notebook's cell that predicts. To read all of it: {NOTEBOOK.relative_to(ROOT)}")
         command = "python -m common.iris_model --train"
         screen.command(command)
         with screen.doing("training"):
@@ -52,13 +52,15 @@ def stage_1(walk: Walk) -> None:
         lines = walk.run(f"{COMMAND} {FLOWER}")
         seconds = time.monotonic() - began
         expect_flower(lines, "The command")
-        walk.screen.limit(f"Each prediction pays for start-up and loading the model: {seconds:.1f} s for one answer.")
+        walk.screen.limit(
+            f"Each prediction pays for starting Python and loading the model: {seconds:.1f} s for one answer."
+        )
 
 
 def stage_2(walk: Walk) -> None:
     """Type three lines into one process."""
     with walk.screen.part(
-        "Stage 2, a prompt", "the model is loaded once, and after invalid input the prompt asks again"
+        "Stage 2, a prompt", "the model is loaded once; invalid input is explained, and the prompt asks again"
     ):
         began = time.monotonic()
         lines = walk.run(LOOP, [FLOWER, "5.1 three 1.4 0.2", "6.7, 3.0, 5.2, 2.3", "q"])
@@ -67,5 +69,5 @@ def stage_2(walk: Walk) -> None:
         expect_flower(lines[:1], "The prompt")
         expect("three" in lines[1], f"The prompt: expected a line about the wrong input, got: {lines[1]}")
         expect(lines[2].startswith("virginica"), f"The prompt: expected virginica, got: {lines[2]}")
-        walk.screen.note(f"One start for all of it: {seconds:.1f} s.")
+        walk.screen.note(f"All of it with one start: {seconds:.1f} s.")
         walk.screen.limit("One user, on the machine that has the model.")

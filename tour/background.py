@@ -88,7 +88,7 @@ def end(programs: list[Background]) -> None:
             time.sleep(0.02)
         killed = program.is_running()
         _signal(program, signal.SIGKILL)
-        print(f"  {program.name}: {'killed, it did not end by itself' if killed else 'ended'}", flush=True)
+        print(f"  {program.name}: {'killed, as it did not end by itself' if killed else 'ended'}", flush=True)
 
 
 def _signal(program: Background, number: signal.Signals) -> None:

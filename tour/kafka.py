@@ -22,7 +22,7 @@ TELL_SECONDS = 2.0  # how often the progress of the download is told
 def kafka(walk: Walk) -> None:
     """Fetch Kafka where it is not there, and start it."""
     screen = walk.screen
-    with screen.part("Kafka, for stages 4 and 5", "between the programs there is now a broker that keeps what is sent"):
+    with screen.part("Kafka, for stages 4 and 5", "between the programs stands a broker, which keeps what is sent"):
         screen.command("python -m common.embedded_kafka")
         fetch_jars(walk)
         with screen.doing("Kafka starts"):

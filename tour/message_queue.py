@@ -33,7 +33,7 @@ def stage_4(walk: Walk) -> None:
             client = walk.start(command, show=False, input=as_typed(FLOWERS))
             sent = [client.wait_for_line(re.compile("^sent$")) for _ in FLOWERS]
         screen.output(sent)
-        screen.note("They wait in the topic. The worker is started again, and does what has been waiting:")
+        screen.note("They wait in the topic. The worker is started again, and does the tasks that have waited:")
         worker = walk.start(WORKER)
         with screen.doing("waiting for the results"):
             lines = [line for line in client.finish() if line.startswith("result")]
@@ -48,4 +48,4 @@ def stage_4(walk: Walk) -> None:
         with screen.doing("worker and persister end"):
             stop(worker)
             stop(persister)
-        screen.limit("One worker at a time; no result says whose it is; a task that is done twice is stored twice.")
+        screen.limit("One worker at a time; no result says whose it is; a task done twice is stored twice.")

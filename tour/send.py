@@ -82,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
     sender.wait_until_delivered()
     print(f"sent {sender.delivered} message{'s' if sender.delivered != 1 else ''} to {TASKS}")
     if sender.delivered < sent:
-        print(f"Kafka has not taken the other {sent - sender.delivered}.")
+        print(f"Kafka has not acknowledged the other {sent - sender.delivered}.")
     return 0 if sender.delivered == sent else 1
 
 

@@ -24,7 +24,7 @@ def stage_3(walk: Walk) -> None:
         screen.output(lines)
         expect_flower(lines, "The client of the server")
         stop(server)
-        screen.note("Now a server that takes one request at a time, and a prediction that takes 2 s:")
+        screen.note("Now a server that takes one request at a time, with a model that takes 2 s:")
         lines = walk.run(LESSON)
         answers = [line.partition(" got: ")[2] for line in lines if " got: " in line]
         expect_flower(answers[:1], "The first client of a full server")

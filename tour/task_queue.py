@@ -26,7 +26,7 @@ Counts = Counter[tuple[int, int]]  # (worker, partition): tasks
 def stage_5(walk: Walk) -> None:
     """One task, then many from several clients, and who has done how many."""
     screen = walk.screen
-    changes = "tasks are shared out to many workers, and an id joins each result to its task"
+    changes = "many workers share the tasks, and an id joins each result to its task"
     with screen.part("Stage 5, a task queue", changes):
         walk.run(SETUP)
         screen.note(f"{WORKERS} workers, each in a terminal of its own (here each task takes 20 ms of CPU time):")
@@ -44,12 +44,14 @@ def stage_5(walk: Walk) -> None:
         with screen.doing("clients and workers at work"):
             ask_all_at_once(walk)
             counts = wait_for_counts(workers, 1 + CLIENTS * TASKS_EACH) - before
-        screen.note(f"Every client has its own {TASKS_EACH} results, in its order, and they are what the model says.")
+        screen.note(f"Each client got its own {TASKS_EACH} results in its own order, and they are what the model says.")
         show_counts(walk, counts)
         with screen.doing("the workers end"):
             for worker in workers:
                 stop(worker)
-        screen.limit(f"A worker beyond the {PARTITIONS} partitions would be idle, and somebody has to start workers.")
+        screen.limit(
+            f"Workers beyond the {PARTITIONS} partitions would have nothing to do, and somebody has to start workers."
+        )
 
 
 def wait_for_partitions(workers: list[Program]) -> list[tuple[int, str]]:

@@ -31,7 +31,7 @@ class AtLeastOnce:
         self.pending = False
         self._consumer, self._stop = consumer, stop
         self._offsets: dict[int, TopicPartition] = {}
-        self._last: dict[int, int] = {}  # per partition the offset of the last commit
+        self._last: dict[int, TopicPartition] = {}  # per partition the last commit, with its mark
         self._tasks, self._since = 0, 0.0  # that wait for their commit, since when
         self._few = min(FEW, max_batch)
         config = producer_config(connection) | NEVER_GIVE_UP
@@ -74,7 +74,7 @@ class AtLeastOnce:
             raise TakeAgainError  # asked to end while Kafka is away: another worker does it again
 
     def _commit(self, offsets: Offsets, sure: bool) -> None:
-        self._last.update({where.partition: where.offset for where in offsets})
+        self._last.update({where.partition: where for where in offsets})
         try:  # unless it has to be sure, the next batch need not wait for the answer
             self._consumer.commit(offsets=offsets, asynchronous=not sure)
         except KafkaException:
@@ -89,5 +89,6 @@ class AtLeastOnce:
     def commit_again(self, offsets: Offsets) -> None:
         """See Delivery. A later commit of the same partition makes it needless."""
         for where in offsets:
-            if self._last.get(where.partition) == where.offset and where.partition not in self._offsets:
-                self.commit_when_delivered([TopicPartition(where.topic, where.partition, where.offset)], 0)
+            last = self._last.get(where.partition)
+            if last and last.offset == where.offset and where.partition not in self._offsets:
+                self.commit_when_delivered([last], 0)

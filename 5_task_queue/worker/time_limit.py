@@ -1,5 +1,6 @@
 """A limit for work in the main thread: time for Python code, CPU time for C code that Python cannot interrupt."""
 
+import os
 import signal
 import time
 from types import FrameType
@@ -8,8 +9,9 @@ from common.kafka.stopping import GRACE_SECONDS, Stop
 
 from .delivery import TakeAgainError
 
+CORES = os.cpu_count() or 1  # work on several threads uses up so much CPU time per second
 TICK_SECONDS = 0.1  # how often long work is looked at
-HANG_SECONDS = 5.0  # of CPU time beyond the limit, then the kernel ends the process: the work hangs in C code
+HANG_SECONDS = 5.0  # of CPU time beyond the limit, on all cores: then the kernel ends the process, as the work hangs
 
 
 class TooSlowError(Exception):
@@ -39,7 +41,7 @@ class TimeLimit:
     def __enter__(self) -> None:
         self._deadline = time.monotonic() + self._seconds
         signal.setitimer(signal.ITIMER_REAL, TICK_SECONDS, TICK_SECONDS)
-        signal.setitimer(signal.ITIMER_PROF, self._seconds + HANG_SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, (self._seconds + HANG_SECONDS) * CORES)
 
     def __exit__(self, *_: object) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -53,5 +53,5 @@ class Stop:
         return self._event.is_set()
 
     def wait(self, seconds: float) -> bool:
-        """Wait, at most this long; tell whether the program has been asked to end."""
+        """Wait, at most this long; return whether the program has been asked to end."""
         return self._event.wait(seconds)

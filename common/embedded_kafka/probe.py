@@ -2,7 +2,7 @@
 
 Why not with Kafka's client: it has no call that asks one certain broker for a producer id, and a client that was closed
 while the broker that it asked ended or froze has aborted the whole process (librdkafka 2.16: in two of three runs of
-the test that kills and pauses brokers). All other questions are asked through the client.
+the test that kills and pauses brokers).
 
 Source: the message formats in the protocol guide of Apache Kafka 4.3.
 """

@@ -31,6 +31,9 @@ class Settings(BaseSettings):
         0.0, ge=0, le=3600, allow_inf_nan=False, description="CPU time burnt per prediction, to try a slow model"
     )
     rest_url: str = Field("http://127.0.0.1:8000", description="where stage 3's client finds the server")
+    worker_name: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9._-]{1,100}$", description="a worker's name, which no other worker has on any host"
+    )
     database: Path = Field(ROOT / "iris_results.sqlite3", description="where the persister stores results")
 
 

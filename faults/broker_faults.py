@@ -54,7 +54,7 @@ def coordinator_down(trial: Trial, times: int) -> None:
         trial.until(lambda worker=worker: is_frozen(worker), 60, "a worker frozen before its commit")
         topic, key = "__consumer_offsets", GROUP
         if trial.outcome.delivery == "exactly-once":
-            slot = worker.wait_for(re.compile(r"Worker (\d+) is ready"))[1]
+            slot = worker.wait_for(re.compile(r"Worker (\S+) is ready"))[1]
             topic, key = "__transaction_state", f"{GROUP}-{slot}"
         partitions = len(trial.rig.topics.ends(topic))
         _kill_and_start(trial, trial.rig.leader(topic, java_hash(key) % partitions), worker)

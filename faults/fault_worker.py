@@ -70,7 +70,7 @@ def queue_with(switch: KillSwitch, executions: Path) -> Any:
     class SwitchedQueue(task_queue.TaskQueue):
         def make_delivery(self) -> Any:
             if self.options.delivery == "exactly-once":
-                group_and_slot = f"{task_queue.GROUP}-{self.slot}"
+                group_and_slot = f"{task_queue.GROUP}-{self.name}"
                 return SwitchedExactlyOnce(self.consumer, self.stop, self.connection, group_and_slot)
             return SwitchedAtLeastOnce(self.consumer, self.stop, self.connection, self.options.max_batch)
 

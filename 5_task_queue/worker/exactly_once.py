@@ -10,7 +10,7 @@ import time
 from concurrent.futures import Future
 from contextlib import suppress
 
-from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from common.errors import ProgramError
 from common.kafka.connection import Config, Connection, producer_config
@@ -21,14 +21,15 @@ from .replies import Replies
 
 TRANSACTION_SECONDS = 6.0  # a slot that never comes back holds up readers for this long at most
 LONGEST_COMMIT_SECONDS = 5.0  # after a broker's restart the client library may not find its coordinator for long
+FENCED = (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH)
 RETRY_MS = 5  # Kafka says that a transaction is committed, and ends it a moment later; the next one asks until then
 
 
 class ExactlyOnce:
     """Commits results and offsets together, in one Kafka transaction per batch.
 
-    `slot` is a number that no other living worker has. It makes the transactional id: a worker that takes over the slot
-    of a dead one ends its unfinished transaction, and readers need not wait for the transaction's timeout.
+    No other living worker has its transactional id, see `slot.py`: the next worker with this id ends what a dead one has
+    left unfinished, and readers need not wait for the transaction's timeout.
     """
 
     def __init__(self, consumer: Consumer, stop: Stop, connection: Connection, transactional_id: str) -> None:
@@ -83,11 +84,23 @@ class ExactlyOnce:
             committing.set_exception(error)
 
     def _abort(self, error: KafkaException) -> TakeAgainError:
-        """Undo the transaction; return what to raise."""
-        if self._producer and error.args[0].txn_requires_abort():
-            with suppress(KafkaException):
+        """Undo the transaction; return what to raise.
+
+        Raises:
+            ProgramError: another producer has this transactional id now. To take it back would fence that one.
+        """
+        try:
+            if error.args[0].code() not in FENCED and error.args[0].txn_requires_abort() and self._producer:
                 self._producer.abort_transaction(TRANSACTION_SECONDS)
                 return TakeAgainError()
+        except KafkaException as failed:
+            error = failed
+        if error.args[0].code() in FENCED:
+            self._producer = None
+            raise ProgramError(
+                f"Kafka has given the transactional id {self._id} to another worker. Are there two workers with one "
+                f"name? Or did this one stand still for over {TRANSACTION_SECONDS:g} s? Ended; nothing is lost."
+            )
         return self._give_up()
 
     def _give_up(self) -> TakeAgainError:

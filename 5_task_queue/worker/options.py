@@ -17,7 +17,7 @@ class Options:
 
 def parse_options(doc: str | None, argv: list[str] | None) -> Options:
     """Return the options in `argv`, or end the program with one line and exit code 2."""
-    parser = ArgumentParser(doc, "kafka_bootstrap_servers", "model_path", "simulated_cpu_seconds")
+    parser = ArgumentParser(doc, "kafka_bootstrap_servers", "model_path", "simulated_cpu_seconds", "worker_name")
     parser.add_argument("--delivery", choices=["at-least-once", "exactly-once"], default=Options.delivery)
     parser.add_argument(
         "--max-batch", type=int, default=Options.max_batch, metavar="N", help="most tasks to take at once"

@@ -1,14 +1,15 @@
-"""What stands between a poison task and its worker: a time limit, the dead letters, a stop if nearly all is invalid.
+"""What stands between a poison task and its worker: a time limit, the dead letters, a warning if nearly all is invalid.
 
 A task that kills its worker is found by the next one, see `suspects.py`.
 """
 
+import sys
+import time
 from collections import deque
 from collections.abc import Callable
 
 from confluent_kafka import Message
 
-from common.errors import ProgramError
 from common.iris_dto import shorten
 from common.iris_model import IrisModel
 from common.kafka.topics import TASKS
@@ -19,6 +20,7 @@ from .suspects import MAX_ATTEMPTS
 from .task_queue import Batch, TaskQueue
 from .time_limit import TimeLimit, TooSlowError
 
+WARNING_SECONDS = 60.0  # from one warning to the next
 JUDGED = 200  # messages over which the share of invalid ones is judged
 
 Handler = Callable[[list[Message], IrisModel], Replies]
@@ -32,13 +34,13 @@ class Protection:
         self._seconds = queue.options.task_seconds
         self._limit = TimeLimit(self._seconds, queue.stop)
         self._invalid: deque[bool] = deque(maxlen=JUDGED)
+        self._next_warning = 0.0
 
     def replies_to(self, batch: Batch) -> Replies:
         """Return the replies to a batch.
 
         Raises:
             TakeAgainError: the program is to end, and the work would take too long.
-            ProgramError: most of what arrives is invalid.
         """
         if not batch.messages:
             return Replies()
@@ -71,10 +73,14 @@ class Protection:
         return replies
 
     def _judge(self, messages: int, invalid: int) -> None:
-        """Stop instead of moving a whole topic to the dead letters: somebody sends what is not a task at all."""
+        """Say so, now and then, if somebody sends what are not tasks. Good tasks beside it must not wait for a person."""
         self._invalid.extend([True] * invalid + [False] * (messages - invalid))
-        if len(self._invalid) == JUDGED and sum(self._invalid) > JUDGED / 2:
-            raise ProgramError(
-                f"Most of the last {JUDGED} messages in {TASKS} are not valid tasks. Stopped before the topic is "
-                "emptied into the dead letters. See who sends them, then start the worker again."
+        mostly = len(self._invalid) == JUDGED and sum(self._invalid) > JUDGED / 2
+        if mostly and time.monotonic() > self._next_warning:
+            self._next_warning = time.monotonic() + WARNING_SECONDS
+            print(
+                f"Most of the last {JUDGED} messages in {TASKS} are not valid tasks. They become dead letters. "
+                "See who sends them: python -m 5_task_queue.dead_letters list",
+                file=sys.stderr,
+                flush=True,
             )

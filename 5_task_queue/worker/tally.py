@@ -12,7 +12,7 @@ EVERY_SECONDS = 1.0
 class Tally:
     """Counts tasks per partition; prints at most once a second."""
 
-    def __init__(self, worker: int) -> None:
+    def __init__(self, worker: str) -> None:
         self.total: Counter[int] = Counter()
         self._worker = worker
         self._new: Counter[int] = Counter()

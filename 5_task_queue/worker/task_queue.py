@@ -40,17 +40,17 @@ class TaskQueue:
     def __enter__(self) -> Self:
         admin = connect()
         create_topics(admin)
-        self.slot, self._lock = take_slot(self.options.slot)
+        self.name, self._lock = take_slot(self.options.slot)
         self.consumer = self.make_consumer(
             consumer_config(GROUP, self.connection)
-            | {"client.id": f"worker-{self.slot}", "on_commit": self._commit_answered}
+            | {"client.id": f"worker-{self.name}", "on_commit": self._commit_answered}
         )
         self.intake = Intake(self.consumer, admin, self.stop, self.options.max_batch)
-        self.tally = Tally(self.slot)
+        self.tally = Tally(self.name)
         self.delivery = self.make_delivery()
         self.consumer.subscribe([TASKS], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
         gc.freeze()  # the collector need not look through what has been imported after every batch
-        say_ready(f"Worker {self.slot} is ready ({self.options.delivery})")
+        say_ready(f"Worker {self.name} is ready ({self.options.delivery})")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -102,7 +102,7 @@ class TaskQueue:
     def make_delivery(self) -> Delivery:
         """Return the way to deliver and commit."""
         if self.options.delivery == "exactly-once":
-            return ExactlyOnce(self.consumer, self.stop, self.connection, transactional_id(GROUP, self.slot))
+            return ExactlyOnce(self.consumer, self.stop, self.connection, transactional_id(GROUP, self.name))
         return AtLeastOnce(self.consumer, self.stop, self.connection, self.options.max_batch)
 
     # --- called by the client library, out of take() and close() ---

@@ -1,5 +1,6 @@
 """How a program reaches Kafka: the settings of its clients, what it says while Kafka is away, how it runs."""
 
+import logging
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -14,6 +15,10 @@ from common.terminal import run
 ANSWER_SECONDS = 5.0  # longest wait for a broker's answer at the start
 MESSAGE_MAX_BYTES = 1_048_588  # Kafka's own default, for tasks and results
 DEAD_LETTER_MAX_BYTES = MESSAGE_MAX_BYTES + 64 * 1024  # the largest message fits in with its headers
+
+SILENT = logging.getLogger("librdkafka")
+SILENT.addHandler(logging.NullHandler())
+SILENT.propagate = False
 
 Config = dict[str, Any]
 
@@ -61,6 +66,7 @@ def base_config(connection: Connection | None = None) -> Config:
     config: Config = {
         "bootstrap.servers": load_settings().kafka_bootstrap_servers,
         "log_level": 0,
+        "logger": SILENT,  # what is fatal is printed at any level
         "reconnect.backoff.max.ms": 1000,  # be back within about a second of the broker
         "error_cb": connection.on_error if connection else lambda error: None,
     }

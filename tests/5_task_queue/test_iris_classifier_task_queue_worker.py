@@ -9,12 +9,12 @@ from importlib import import_module
 
 import numpy as np
 import pytest
-from confluent_kafka import Message
+from confluent_kafka import Message, Producer
 
 from common.iris_dto import EXPECTED, SPECIES, Measurement, Result
 from common.iris_model import IrisModel, load_data, predict_many
 from common.kafka.topics import DEAD_LETTER, RESULTS, TASKS
-from tests.helpers import STOP_SECONDS, Program, X, committed, count, headers_of, messages, produce, until
+from tests.helpers import STOP_SECONDS, WAIT_SECONDS, Program, X, committed, count, headers_of, messages, produce, until
 
 WORKER = "5_task_queue.iris_classifier_task_queue_worker"
 GROUP = "iris-task-queue-workers"
@@ -294,14 +294,41 @@ def test_workers_share_the_partitions_and_say_which(topics, program: Start, kafk
     assert (first.errors, second.errors) == ("", "")
 
 
-def test_a_stream_of_rubbish_stops_the_worker_with_one_line(topics, program: Start, kafka_env: dict[str, str]):
+def test_good_tasks_are_done_beside_a_sender_of_rubbish(topics, program: Start, kafka_env: dict[str, str]):
     servers = topics()
-    produce(servers, TASKS, [b"rubbish"] * 400)
+    ids, tasks = flowers(100)
+    both = [[b"rubbish"] * 9 + [one] for one in tasks]
+    keys = [[None] * 9 + [one] for one in ids]
+    produce(servers, TASKS, [value for group in both for value in group], [key for group in keys for key in group])
     worker = program(WORKER, env=kafka_env)
-    assert worker.wait() == 1
-    assert worker.errors.count("\n") == 1
+    found = answers(messages(servers, RESULTS, len(ids)))
+    assert set(found) == set(ids) and {"error"} not in found.values()
+    until(lambda: committed(servers, GROUP, TASKS) >= 1000, what="committed")
+    assert len(messages(servers, DEAD_LETTER, 900)) == 900
     assert worker.errors.startswith("Most of the last 200 messages in tasks are not valid tasks.")
-    assert committed(servers, GROUP, TASKS) <= 400
+    assert (worker.exit_code, worker.errors.count("\n")) == (None, 1)
+
+
+def test_a_worker_whose_transactional_id_is_taken_ends_and_names_it(topics, program: Start, kafka_env: dict[str, str]):
+    servers = topics()
+    env = kafka_env | {"IRIS_WORKER_NAME": "twin"}
+    first = program(WORKER, "--delivery", "exactly-once", env=env)
+    first.wait_for_line("Worker twin is ready (exactly-once)")
+    ids, tasks = flowers(2)
+    produce(servers, TASKS, tasks[:1], ids[:1])
+    until(lambda: committed(servers, GROUP, TASKS) == 1, what="the first task committed")
+    again = program(WORKER, env=env)
+    assert (again.wait(), again.errors) == (1, "The name twin (IRIS_WORKER_NAME) is taken by another worker.\n")
+
+    settings = {"bootstrap.servers": servers, "transactional.id": f"{GROUP}-twin", "log_level": 0}
+    Producer(settings).init_transactions(WAIT_SECONDS)  # as a worker with this name on another host does
+    produce(servers, TASKS, tasks[1:], ids[1:])
+    assert first.wait() == 1
+    assert first.errors.startswith(f"Kafka has given the transactional id {GROUP}-twin to another worker.")
+    assert first.errors.count("\n") == 1
+    second = program(WORKER, "--delivery", "exactly-once", env=env)
+    assert set(answers(messages(servers, RESULTS, 2))) == set(ids)
+    assert (second.exit_code, second.errors) == (None, "")
 
 
 @pytest.mark.parametrize("arguments", [["--delivery", "maybe"], ["--max-batch", "many"], ["5.1"]])

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from confluent_kafka import Message
 
-from common.errors import ProgramError
 from common.iris_dto import Result
 from common.iris_model import IrisModel
 from common.kafka.topics import TASKS
@@ -116,7 +115,7 @@ def test_an_empty_batch_has_no_replies(model: IrisModel):
     assert protected(model, fail).replies_to(batch(0)) == replies_of.Replies()
 
 
-def test_a_topic_of_rubbish_stops_the_worker(model: IrisModel):
+def test_a_sender_of_rubbish_is_a_warning_now_and_then(model: IrisModel, capsys: pytest.CaptureFixture[str]):
     def refuse(messages: list[Message], _: IrisModel) -> Any:
         replies = replies_of.Replies()
         for message in messages:
@@ -126,8 +125,12 @@ def test_a_topic_of_rubbish_stops_the_worker(model: IrisModel):
     queue = SimpleNamespace(options=SimpleNamespace(task_seconds=60.0), stop=StandInStop())
     guard = protection.Protection(refuse, model, queue)
     guard.replies_to(batch(199))
-    with pytest.raises(ProgramError, match="Most of the last 200 messages in tasks are not valid tasks"):
-        guard.replies_to(batch(1))
+    assert capsys.readouterr().err == ""
+    for _ in range(10):
+        assert len(guard.replies_to(batch(1)).dead_letters) == 1
+    warning = capsys.readouterr().err
+    assert warning.startswith("Most of the last 200 messages in tasks are not valid tasks.")
+    assert warning.count("\n") == 1
 
 
 HANG = """

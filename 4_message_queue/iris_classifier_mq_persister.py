@@ -2,6 +2,7 @@
 
 Unlike the worker and the client:
 - it knows neither model nor measurement: it stores each result once, however often it is stopped or killed;
+- its consumer group belongs to the store: two persisters of one file share the work, those of two files do not;
 - it commits nothing to Kafka: its position is kept in the SQLite file, written together with the results.
 
 How that is done is in `common/results/persister.py` (reading) and `common/results/store.py` (writing).
@@ -20,8 +21,6 @@ from common.results.persister import Persister, results_consumer
 from common.results.store import ResultStore
 from common.settings import load_settings
 from common.terminal import ArgumentParser, say_ready
-
-GROUP = "iris-persisters"
 
 
 def list_results(limit: int) -> int:
@@ -46,8 +45,8 @@ def main(argv: list[str] | None = None, open_store: type[ResultStore] = ResultSt
     stop, connection = Stop(), Connection()
     admin = connect()
     create_topics(admin)
-    consumer = results_consumer(GROUP, connection)
     with open_store(load_settings().database) as store:
+        consumer = results_consumer(store.group, connection)
         persister = Persister(admin, consumer, store, stop, sqlite3.OperationalError, str(store.path))
         persister.subscribe()
         say_ready(f"Persister is ready, storing in {store.path}")

@@ -26,7 +26,6 @@ from common.programs import until
 
 PERSISTER = "4_message_queue.iris_classifier_mq_persister"
 CODE = ("4_message_queue/iris_classifier_mq_persister.py", "common/results", "common/kafka")
-GROUP = "iris-persisters"
 DOUBLED_EVERY = 100  # one result in so many stands in the topic twice
 BAR = 20_000  # results per second
 WAIT_SECONDS = 60.0
@@ -84,7 +83,6 @@ def main(argv: list[str] | None = None) -> int:
         for turn in range(repeat):
             with Measured("benchmarks.reference.bare_sqlite", "--rows", count) as bare:
                 bare_rate = json.loads(bare.finish(300)[0])["rate"]
-            broker.forget(GROUP)
             with tempfile.TemporaryDirectory() as folder:
                 work, rows = measure(sent, Path(folder))
             run.add("program", "persister", "rate", work.rate, unit="results/s", at_least=BAR)

@@ -17,7 +17,7 @@ from common.iris_model import IrisModel, load_model, train_and_save
 from common.kafka.topics import DEAD_LETTER, RESULTS, TASKS, new_topic
 from tests.helpers import WAIT_SECONDS, Program, admin_of, until
 
-GROUPS = ("iris-mq-workers", "iris-persisters", "iris-task-queue-workers")
+GROUPS = ("iris-mq-workers", "iris-task-queue-workers")
 
 # A shell that runs the tests in the background has them ignore Ctrl-C, and every program that they start would, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -18,7 +18,7 @@ from common.kafka.connection import Connection, connect, run_with_kafka
 from common.kafka.stopping import Stop
 from common.kafka.topics import create_topics
 from common.results.persister import Persister, results_consumer
-from common.results.store import PositionMovedError, Row, Span
+from common.results.store import GROUP, PositionMovedError, Row, Span
 from common.terminal import ArgumentParser, say_ready
 
 try:
@@ -26,7 +26,6 @@ try:
 except ImportError:  # an extra that few need
     raise SystemExit('PostgreSQL\'s client is not installed. Install it with: pip install -e ".[beyond]"') from None
 
-GROUP = "iris-postgres-persisters"
 CONNECT_SECONDS = 5
 UNANSWERED_MS = 10_000  # a server whose machine has gone counts as away after this
 
@@ -45,6 +44,10 @@ CREATE TABLE IF NOT EXISTS iris.positions (
     next_offset bigint NOT NULL,
     PRIMARY KEY (topic, partition)
 );
+CREATE TABLE IF NOT EXISTS iris.store (
+    id text NOT NULL                -- in the name of the consumer group: persisters of one store share its work
+);
+INSERT INTO iris.store SELECT left(gen_random_uuid()::text, 8) WHERE NOT EXISTS (SELECT FROM iris.store);
 CREATE TABLE IF NOT EXISTS iris.results (
     id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     task_id   text UNIQUE,          -- NULL in stage 4, whose messages have none
@@ -78,6 +81,8 @@ class PostgresStore:
         self.where = f"PostgreSQL, database {info.dbname} at {info.host or 'localhost'}"
         with self._connected().transaction():
             self._connected().execute(SCHEMA)
+        row = self._connected().execute("SELECT id FROM iris.store").fetchone()
+        self.group = GROUP + (row[0] if row else "")
 
     def _connected(self) -> "psycopg.Connection[Any]":
         """Return the connection, or a new one if the last one broke."""
@@ -169,7 +174,7 @@ def main(argv: list[str] | None = None, open_store: type[PostgresStore] = Postgr
     except psycopg.Error as error:
         raise ProgramError(f"No PostgreSQL to store in: {str(error).splitlines()[0]}.") from None
     with store:
-        consumer = results_consumer(GROUP, connection)
+        consumer = results_consumer(store.group, connection)
         persister = Persister(admin, consumer, store, stop, away=psycopg.OperationalError, where=store.where)
         persister.subscribe()
         say_ready(f"Persister is ready, storing in {store.where}")

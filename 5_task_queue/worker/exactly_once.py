@@ -28,8 +28,8 @@ RETRY_MS = 5  # Kafka says that a transaction is committed, and ends it a moment
 class ExactlyOnce:
     """Commits results and offsets together, in one Kafka transaction per batch.
 
-    No other living worker has its transactional id, see `slot.py`: the next worker with this id ends what a dead one has
-    left unfinished, and readers need not wait for the transaction's timeout.
+    No other living worker has its transactional id, see `slot.py`. The next worker with this id ends what a dead
+    one has left unfinished: readers need not wait for the transaction's timeout.
     """
 
     def __init__(self, consumer: Consumer, stop: Stop, connection: Connection, transactional_id: str) -> None:

@@ -73,7 +73,7 @@ class Protection:
         return replies
 
     def _judge(self, messages: int, invalid: int) -> None:
-        """Say so, now and then, if somebody sends what are not tasks. Good tasks beside it must not wait for a person."""
+        """Say so, now and then, if somebody sends what are not tasks. Good tasks beside them wait for nobody."""
         self._invalid.extend([True] * invalid + [False] * (messages - invalid))
         mostly = len(self._invalid) == JUDGED and sum(self._invalid) > JUDGED / 2
         if mostly and time.monotonic() > self._next_warning:

@@ -11,7 +11,6 @@ wait for its timeout. Two living workers with one id would fence each other.
 """
 
 import hashlib
-import os
 import socket
 from pathlib import Path
 
@@ -56,7 +55,7 @@ def _where() -> str:
     folder = _folder().stat()  # a copy of the folder is another one: file systems number theirs
     parts = [folder.st_dev, folder.st_ino, BOOT_ID.read_text() if BOOT_ID.exists() else "", socket.gethostname()]
     if NAMESPACE.exists():
-        parts.append(os.stat(NAMESPACE).st_ino)
+        parts.append(NAMESPACE.stat().st_ino)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
 
 

@@ -29,6 +29,11 @@ RETRY_SECONDS = (0.5, 1, 2, 4, 8)  # growing waits while the store or Kafka does
 class Store(Protocol):
     """What a persister needs of a store."""
 
+    @property
+    def group(self) -> str:
+        """The consumer group of this store's persisters."""
+        ...
+
     def positions(self, topic: str, topic_id: str) -> dict[int, int]:
         """Return the next offset of each partition that has been stored from this very topic."""
         ...

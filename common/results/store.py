@@ -15,6 +15,7 @@ from typing import NamedTuple, Self
 
 from common.errors import ProgramError
 
+GROUP = "iris-persisters-"  # the store's id follows
 BUSY_SECONDS = 5.0  # longest wait for another program that is writing
 
 SCHEMA = """
@@ -25,6 +26,10 @@ CREATE TABLE IF NOT EXISTS positions (
     next_offset INTEGER NOT NULL,
     PRIMARY KEY (topic, partition)
 );
+CREATE TABLE IF NOT EXISTS store (
+    id TEXT NOT NULL                -- in the name of the consumer group: persisters of one store share its work
+);
+INSERT INTO store SELECT lower(hex(randomblob(6))) WHERE NOT EXISTS (SELECT * FROM store);
 CREATE TABLE IF NOT EXISTS results (
     id        INTEGER PRIMARY KEY,
     task_id   TEXT UNIQUE,          -- NULL in stage 4, whose messages have none
@@ -95,6 +100,11 @@ class ResultStore:
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
                 time.sleep(0.01)
+
+    @property
+    def group(self) -> str:
+        """The consumer group of this store's persisters. Each store has one of its own, and so all results."""
+        return GROUP + self._db.execute("SELECT id FROM store").fetchone()[0]
 
     def positions(self, topic: str, topic_id: str) -> dict[int, int]:
         """Return the next offset of each partition that has been stored from this very topic."""

@@ -85,6 +85,18 @@ def test_a_persister_killed_in_the_middle_and_two_at_once_store_each_result_once
     assert last.wait_for_line("stored ") == f"stored 1 results, {total + 1} in all, skipped 0"
 
 
+def test_two_stores_are_two_complete_copies(topics, program: Start, kafka_env: dict[str, str], tmp_path: Path):
+    servers = topics(partitions=2)
+    databases = [tmp_path / name for name in ("one.sqlite3", "other.sqlite3")]
+    both = [program(PERSISTER, env=kafka_env | {"IRIS_DATABASE": str(path)}) for path in databases]
+    for one in both:
+        one.wait_for_line("Persister is ready")
+    produce(servers, RESULTS, map(result, range(1000)))
+    for path in databases:
+        with ResultStore(path) as store:
+            until(lambda store=store: store.count() == 1000, what=f"all stored in {path.name}")
+
+
 def test_what_is_no_result_is_skipped_and_the_list_shows_the_rest(
     topics, program: Start, kafka_env: dict[str, str], stored
 ):

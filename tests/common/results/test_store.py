@@ -44,6 +44,11 @@ def test_what_another_persister_has_stored_is_not_stored_again(store: ResultStor
         assert other.store(TOPIC, ID, [Span(0, 2, 3)], [row(3)]) == 1
 
 
+def test_persisters_of_one_store_are_one_group_and_another_store_has_another(store: ResultStore, tmp_path: Path):
+    with ResultStore(store.path) as same, ResultStore(tmp_path / "other.sqlite3") as other:
+        assert store.group == same.group != other.group
+
+
 def test_the_first_result_of_a_task_stays_and_only_an_error_gives_way(store: ResultStore):
     error = Row("t", None, None, "an error")
     assert store.store(TOPIC, ID, [Span(0, 0, 2)], [error, Row("t", None, None, "another error")]) == 1

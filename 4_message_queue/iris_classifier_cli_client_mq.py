@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from common.iris_dto import InvalidMeasurement, Result, validate
 from common.kafka.connection import Connection, connect, producer_config, reader_config, run_with_kafka
-from common.kafka.offsets import assign_at_end
+from common.kafka.offsets import Tail
 from common.kafka.topics import RESULTS, TASKS, create_topics
 from common.terminal import PROMPT, ArgumentParser, read_lines, show
 
@@ -30,20 +30,20 @@ class ResultPrinter(threading.Thread):
         super().__init__(daemon=True)
         self.seen = 0
         self._ended = threading.Event()
-        self._consumer = Consumer(reader_config())
-        assign_at_end(self._consumer, RESULTS)  # before anything is sent: no answer can be missed
+        self._results = Tail(Consumer(reader_config()), RESULTS, connect())
+        self._results.go_to_end()  # before anything is sent: no answer can be missed
 
     def run(self) -> None:
         person = sys.stdin.isatty()
         while not self._ended.is_set():
-            message = self._consumer.poll(0.2)
+            message = self._results.poll(0.2)
             if message is None or message.error():
                 continue
             text = describe(message.value())
             if text:
                 print(f"\n{text}\n{PROMPT}" if person else text, end="" if person else "\n", flush=True)
                 self.seen += 1
-        self._consumer.close()
+        self._results.close()
 
     def end(self, wait_for: int, seconds: float) -> None:
         """End when this many results have been shown, or the time is over."""

@@ -2,7 +2,7 @@
 
 - `list` prints a table, `show OFFSET` one letter in full: where it came from, its headers, its key, its bytes;
 - `replay OFFSET ...` or `replay --all` sends the bytes, with their key and their own headers, back to the topic that
-  they came from. A deadline that has passed is left out, as no worker would do the task.
+  they came from. The end of a wait that is over is left out, as no worker would do the task.
 
 A letter stays in its topic for some weeks and can be replayed again: readers that go by the task id take one result.
 First repair what was wrong, or the letters come back.
@@ -19,7 +19,7 @@ from common.errors import ProgramError
 from common.kafka.connection import ANSWER_SECONDS, Config, connect, producer_config, reader_config, run_with_kafka
 from common.kafka.delivery import Headers
 from common.kafka.offsets import place
-from common.kafka.topics import DEAD_LETTER, DEADLINE_HEADER, partition_count
+from common.kafka.topics import DEAD_LETTER, DEADLINE_HEADER, TIMEOUT_HEADER, partition_count
 from common.terminal import ArgumentParser
 
 PREFIX = "dead-letter-"  # of the headers that a worker put in front
@@ -88,11 +88,13 @@ def came_from(message: Message) -> str:
 
 
 def own_headers(message: Message, now_ms: float) -> Headers:
-    """Return the headers that the message had before it was a dead letter, without a deadline that has passed."""
+    """Return the headers that the message had before it was a dead letter, without the end of a wait that is over."""
     return [
         (name, value)
         for name, value in message.headers() or []
-        if not name.startswith(PREFIX) and not (name == DEADLINE_HEADER and _passed(value, now_ms))
+        if not (
+            name.startswith(PREFIX) or name == TIMEOUT_HEADER or (name == DEADLINE_HEADER and _passed(value, now_ms))
+        )
     ]
 
 

@@ -15,8 +15,8 @@ from confluent_kafka import Consumer, KafkaException, Producer
 
 from common.iris_dto import InvalidMeasurement, Measurement, Result, Task, validate
 from common.kafka.connection import Connection, connect, producer_config, reader_config, run_with_kafka
-from common.kafka.offsets import assign_at_end
-from common.kafka.topics import DEADLINE_HEADER, RESULTS, TASKS, create_topics, partition_count
+from common.kafka.offsets import Tail
+from common.kafka.topics import RESULTS, TASKS, TIMEOUT_HEADER, create_topics
 from common.terminal import ArgumentParser, read_lines
 
 from .client.results import own_result, show_existing, show_result
@@ -35,15 +35,11 @@ class TaskClient:
     def __init__(self, connection: Connection | None = None) -> None:
         self._admin = connect()
         self._producer = Producer(producer_config(connection))
-        self._consumer = Consumer(reader_config(connection))
-        self._partitions, self._read_at = 0, 0.0  # of `results`; when it was last read, on the monotonic clock
+        self._results = Tail(Consumer(reader_config(connection)), RESULTS, self._admin)
 
     def position(self) -> None:
         """Read results from here on. Called before anything is sent: no answer can be missed."""
-        partitions = partition_count(self._admin, RESULTS)
-        if partitions != self._partitions or time.monotonic() - self._read_at > IDLE_SECONDS:
-            assign_at_end(self._consumer, RESULTS, self._admin)
-            self._partitions, self._read_at = partitions, time.monotonic()
+        self._results.go_to_end(IDLE_SECONDS)
 
     def predict(self, measurement: Measurement, task_id: str, timeout_seconds: float) -> Result:
         """Send a task and wait for the result that carries its id.
@@ -51,25 +47,24 @@ class TaskClient:
         Raises:
             NoAnswer: none came in time.
         """
-        deadline = time.monotonic() + timeout_seconds
-        deadline_ms = int((time.time() + timeout_seconds) * 1000)
+        deadline, why = time.monotonic() + timeout_seconds, "Is a worker running?"
         value = Task(task_id=task_id, X=measurement).model_dump_json()
-        self._producer.produce(TASKS, value, key=task_id, headers={DEADLINE_HEADER: str(deadline_ms)})
+        timeout_ms = str(int(timeout_seconds * 1000))  # no worker starts the task after that
+        self._producer.produce(TASKS, value, key=task_id, headers={TIMEOUT_HEADER: timeout_ms})
         while (left := deadline - time.monotonic()) > 0:
             self._producer.poll(0)
-            result = own_result(self._consumer.poll(min(left, 0.5)), task_id)
-            self._read_at = time.monotonic()
-            if result and not (result.error and result.error.code == TOO_LATE):  # of an earlier try with this id
+            result = own_result(self._results.poll(min(left, 0.5)), task_id)
+            if result and result.error and result.error.code == TOO_LATE:  # perhaps of an earlier try with this id
+                why = f"A worker says: {result.error.message}"
+            elif result:
                 return result
         self._producer.purge()
-        raise NoAnswer(
-            f"No answer within {timeout_seconds:g} s. Is a worker running? Ask again with --task-id {task_id}"
-        )
+        raise NoAnswer(f"No answer within {timeout_seconds:g} s. {why} Ask again with --task-id {task_id}")
 
     def close(self) -> None:
         """Close both connections."""
         self._producer.flush(0)
-        self._consumer.close()
+        self._results.close()
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -79,7 +79,7 @@ def ask_worker(client: Any, change: Change, rounds: int) -> list[float]:
         task_id = str(uuid.uuid4())
         start = time.perf_counter()
         if change.idle_client:
-            ask_bare(client._producer, client._consumer, task_id)
+            ask_bare(client._producer, client._results._consumer, task_id)
         else:
             client.predict(measurement, task_id, ANSWER_SECONDS)
         times.append(time.perf_counter() - start)

@@ -1,16 +1,23 @@
 """Finds the answer to a task, among new results and among old ones."""
 
+import time
+import zlib
+from contextlib import closing
+
 from confluent_kafka import Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 from pydantic import ValidationError
 
 from common.iris_dto import Result
 from common.kafka.connection import Connection, base_config, reader_config
-from common.kafka.offsets import edges
+from common.kafka.offsets import edges, place
 from common.kafka.topics import RESULTS, partition_count
 from common.results.store import ResultStore
 from common.settings import load_settings
 from common.terminal import show
+
+LATEST = 200_000  # results of one partition in which an old answer is looked for
+LOOK_UP_SECONDS = 5.0  # longest time for it
 
 
 def own_result(message: Message | None, task_id: str) -> Result | None:
@@ -62,21 +69,25 @@ def _stored(task_id: str) -> Result | None:
 
 
 def _published(task_id: str, connection: Connection) -> Result | None:
-    """Read the topic `results` from its beginning to its end."""
+    """Look among the latest results of the partition that an id belongs to: its CRC-32 says which.
+
+    That is how librdkafka's producers choose it, as many partitions as there are now. What is older, or was sent when
+    there were fewer partitions, only the store can know: nobody wants to wait until the whole topic has been read.
+    """
     admin = AdminClient(base_config(connection))
-    consumer, found = Consumer(reader_config(connection)), None
-    try:
-        for number, (low, high) in edges(admin, RESULTS, range(partition_count(admin, RESULTS))).items():
-            consumer.assign([TopicPartition(RESULTS, number, low)])
-            while low < high:
-                message = consumer.poll(1.0)
-                if message is None:
-                    break  # the rest are transaction markers, which are not messages
-                result = own_result(message, task_id)
+    count = partition_count(admin, RESULTS)
+    number = zlib.crc32(task_id.encode()) % count if count else 0
+    low, high = edges(admin, RESULTS, [number])[number] if count else (0, 0)
+    found = None
+    with closing(Consumer(reader_config(connection) | {"enable.partition.eof": True})) as consumer:
+        consumer.assign([TopicPartition(RESULTS, number, max(low, high - LATEST))])
+        deadline = time.monotonic() + LOOK_UP_SECONDS
+        ended = low == high
+        while not ended and time.monotonic() < deadline:
+            for message in consumer.consume(5000, 0.1):
+                ended = ended or bool(message.error()) or place(message)[1] >= high - 1
+                result = own_result(message, task_id) if message.key() == task_id.encode() else None
                 if result and result.y:
                     return result
                 found = result or found
-                low = (message.offset() or 0) + 1
-    finally:
-        consumer.close()
     return found

@@ -9,12 +9,13 @@ PATIENCE_SECONDS for more.
 
 import time
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from common.kafka.connection import Config, Connection, producer_config
 from common.kafka.delivery import raise_undelivered, wait_until_delivered
 from common.kafka.stopping import Stop
 
+from .deadlines import BrokerClock
 from .delivery import IN_BATCHES, Offsets, TakeAgainError, produce
 from .replies import Replies
 
@@ -28,14 +29,17 @@ class AtLeastOnce:
     """Commits the offsets of a batch after all its replies are delivered."""
 
     def __init__(self, consumer: Consumer, stop: Stop, connection: Connection, max_batch: int) -> None:
-        self.pending = False
+        self.pending, self.clock = False, BrokerClock()
         self._consumer, self._stop = consumer, stop
         self._offsets: dict[int, TopicPartition] = {}
         self._last: dict[int, TopicPartition] = {}  # per partition the last commit, with its mark
         self._tasks, self._since = 0, 0.0  # that wait for their commit, since when
         self._few = min(FEW, max_batch)
         config = producer_config(connection) | NEVER_GIVE_UP
-        self._at_once, self._in_batches = self.make_producer(config), self.make_producer(config | IN_BATCHES)
+        self._at_once = self.make_producer(
+            config | {"delivery.report.only.error": False, "on_delivery": self._reported}
+        )
+        self._in_batches = self.make_producer(config | IN_BATCHES)
 
     @property
     def patience(self) -> float:
@@ -45,7 +49,13 @@ class AtLeastOnce:
     def send(self, replies: Replies) -> None:
         """See Delivery. Dead letters keep their order, as all of them leave through the same producer."""
         few = len(replies.results) <= FEW and not replies.dead_letters
+        if not few and self.clock.is_due and replies.results:  # batches are not reported, for the sake of speed
+            produce(self._at_once, Replies([replies.results.pop()]))
         produce(self._at_once if few else self._in_batches, replies)
+
+    def _reported(self, error: KafkaError | None, message: Message) -> None:
+        raise_undelivered(error, message)
+        self.clock.learn(error, message)
 
     def commit_when_delivered(self, offsets: Offsets, tasks: int) -> None:
         """See Delivery."""

@@ -4,7 +4,6 @@
 `Task` refuses.
 """
 
-import time
 from typing import Annotated
 
 import msgspec
@@ -17,7 +16,6 @@ from common import iris_codec
 from common.iris_codec import NOT_FAST, FastIrisType, FastMeasurement, encode, json_decoder, to_fast, to_iris_types
 from common.iris_dto import TASK_ID_MAX_CHARACTERS, InvalidMeasurement, Task, first_finding, validate_json
 from common.iris_model import IrisModel
-from common.kafka.topics import DEADLINE_HEADER
 
 from .replies import Replies
 
@@ -89,10 +87,8 @@ def encode_batch(
 
 
 def decode(messages: list[Message]) -> tuple[list[FastTask], Replies]:
-    """Return the tasks among the messages, and the replies to messages that are not tasks or come too late."""
+    """Return the tasks among the messages, and the replies to messages that are not tasks."""
     replies = Replies()
-    now_ms = time.time() * 1000
-    messages = [m for m in messages if not (m.headers() and _too_late(m, now_ms, replies))]
     try:
         return [_fast(message.value() or b"") for message in messages], replies  # nearly always
     except NOT_FAST:
@@ -106,21 +102,6 @@ def decode(messages: list[Message]) -> tuple[list[FastTask], Replies]:
         except Refused as refused:
             replies.refuse(message, task_id_of(message), "invalid", str(refused))
     return tasks, replies
-
-
-def _too_late(message: Message, now_ms: float, replies: Replies) -> bool:
-    """Return True if nobody waits for a task any more: the header `deadline-ms` holds Unix time in milliseconds."""
-    for name, value in message.headers() or []:
-        if name == DEADLINE_HEADER:
-            try:
-                late_ms = now_ms - int(value or b"")
-            except ValueError:
-                return False
-            if late_ms > 0:
-                text = f"Not started: its deadline had passed {late_ms / 1000:.1f} s before its turn came."
-                replies.error(task_id_of(message), "deadline-passed", text)
-                return True
-    return False
 
 
 def task_id_of(message: Message) -> str | None:

@@ -13,6 +13,7 @@ from confluent_kafka import Producer, TopicPartition
 from common.kafka.delivery import dead_letter
 from common.kafka.topics import RESULTS
 
+from .deadlines import BrokerClock
 from .replies import Replies
 
 # A batch of results goes out in few requests.
@@ -29,6 +30,7 @@ class Delivery(Protocol):
     """One way to hand over results."""
 
     pending: bool  # something was sent and is not committed yet
+    clock: BrokerClock  # learned from the delivery reports
 
     @property
     def patience(self) -> float:

@@ -15,7 +15,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from common.errors import ProgramError
 from common.kafka.connection import Config, Connection, producer_config
 from common.kafka.stopping import GRACE_SECONDS, Stop
+from common.kafka.topics import RESULTS
 
+from .deadlines import BrokerClock
 from .delivery import IN_BATCHES, Offsets, TakeAgainError, produce
 from .replies import Replies
 
@@ -33,7 +35,7 @@ class ExactlyOnce:
     """
 
     def __init__(self, consumer: Consumer, stop: Stop, connection: Connection, transactional_id: str) -> None:
-        self.pending, self.patience = False, 0.0
+        self.pending, self.patience, self.clock = False, 0.0, BrokerClock()
         self._consumer, self._stop, self._connection = consumer, stop, connection
         self._id = transactional_id
         self._committing: Future[Offsets] | None = None
@@ -46,6 +48,9 @@ class ExactlyOnce:
         try:
             producer = self._ready_producer()
             producer.begin_transaction()
+            if self.clock.is_due and replies.results:
+                task_id, value = replies.results.pop()
+                producer.produce(RESULTS, value, task_id, on_delivery=self.clock.learn)
             produce(producer, replies)
         except KafkaException as error:
             raise self._abort(error) from None

@@ -1,4 +1,4 @@
-"""What stands between a poison task and its worker: a time limit, the dead letters, a warning if nearly all is invalid.
+"""What stands between a poison task and its worker: time limits, the dead letters, a warning if most is invalid.
 
 A task that kills its worker is found by the next one, see `suspects.py`.
 """
@@ -15,6 +15,7 @@ from common.iris_model import IrisModel
 from common.kafka.topics import TASKS
 
 from .codec import task_id_of
+from .deadlines import in_time
 from .replies import Replies
 from .suspects import MAX_ATTEMPTS
 from .task_queue import Batch, TaskQueue
@@ -31,7 +32,7 @@ class Protection:
 
     def __init__(self, handle: Handler, model: IrisModel, queue: TaskQueue) -> None:
         self._handle, self._model = handle, model
-        self._seconds = queue.options.task_seconds
+        self._seconds, self._clock = queue.options.task_seconds, queue.delivery.clock
         self._limit = TimeLimit(self._seconds, queue.stop)
         self._invalid: deque[bool] = deque(maxlen=JUDGED)
         self._next_warning = 0.0
@@ -48,11 +49,14 @@ class Protection:
             deaths = batch.attempts - 1
             text = f"Its worker died {deaths} times while it was working on this task alone."
             return self._refused(batch.messages[0], "killed-its-worker", text, deaths)
-        replies = self._in_time(batch.messages)
+        messages, replies = in_time(batch.messages, self._clock)
+        replies += self._handled(messages)
         self._judge(len(batch.messages), len(replies.dead_letters))
         return replies
 
-    def _in_time(self, messages: list[Message]) -> Replies:
+    def _handled(self, messages: list[Message]) -> Replies:
+        if not messages:
+            return Replies()
         try:
             with self._limit:
                 return self._handle(messages, self._model)
@@ -64,7 +68,7 @@ class Protection:
             return self._refused(messages[0], code, text)
         replies = Replies()
         for message in messages:
-            replies += self._in_time([message])
+            replies += self._handled([message])
         return replies
 
     def _refused(self, message: Message, code: str, text: str, attempts: int = 1) -> Replies:

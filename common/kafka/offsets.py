@@ -1,6 +1,9 @@
 """Where messages stand: offsets and partitions."""
 
+import math
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import (
@@ -10,6 +13,8 @@ from confluent_kafka.admin import (
 
 from .connection import ANSWER_SECONDS, base_config
 from .topics import partition_count
+
+LOOK_SECONDS = 1.0  # from one look for new partitions to the next
 
 
 def edges(admin: AdminClient, topic: str, numbers: Iterable[int]) -> dict[int, tuple[int, int]]:
@@ -45,6 +50,53 @@ def assign_at_end(consumer: Consumer, topic: str, admin: AdminClient | None = No
     admin = AdminClient(base_config()) if admin is None else admin  # a client with an empty queue is falsy
     ends = edges(admin, topic, range(partition_count(admin, topic)))
     consumer.assign([TopicPartition(topic, number, high) for number, (_, high) in ends.items()])
+
+
+class Tail:
+    """Reads what comes into a topic from now on, in partitions that are added meanwhile as well."""
+
+    def __init__(self, consumer: Consumer, topic: str, admin: AdminClient) -> None:
+        self._consumer, self._topic, self._admin = consumer, topic, admin
+        self._next: dict[int, int] = {}  # per partition the offset of the next message
+        self._looked = self._read = -math.inf  # for new partitions; for a message. On the monotonic clock
+
+    def go_to_end(self, idle_seconds: float = 0.0) -> None:
+        """Pass over what is there already, unless the topic has been read until `idle_seconds` ago.
+
+        Raises:
+            KafkaException: Kafka does not answer in time.
+        """
+        count = partition_count(self._admin, self._topic)
+        if time.monotonic() - self._read >= idle_seconds or count != len(self._next):
+            ends = edges(self._admin, self._topic, range(count))
+            self._go_to({number: high for number, (_, high) in ends.items()})
+
+    def poll(self, seconds: float) -> Message | None:
+        """Return the next message, or None if there is none in time."""
+        if time.monotonic() - self._looked > LOOK_SECONDS:
+            self._add_new(seconds)
+        message = self._consumer.poll(seconds)
+        self._read = time.monotonic()
+        if message is not None and not message.error():
+            number, offset = place(message)
+            self._next[number] = offset + 1
+        return message
+
+    def _add_new(self, seconds: float) -> None:
+        """Read partitions that have been added, from their beginning."""
+        self._looked = time.monotonic()
+        with suppress(KafkaException):  # Kafka is away
+            count = partition_count(self._admin, self._topic, seconds)
+            if count > len(self._next):
+                self._go_to({number: self._next.get(number, 0) for number in range(count)})
+
+    def _go_to(self, places: dict[int, int]) -> None:
+        self._next = places
+        self._consumer.assign([TopicPartition(self._topic, number, offset) for number, offset in places.items()])
+
+    def close(self) -> None:
+        """Close the consumer."""
+        self._consumer.close()
 
 
 def place(message: Message) -> tuple[int, int]:

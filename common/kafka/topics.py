@@ -17,7 +17,10 @@ from .connection import ANSWER_SECONDS, DEAD_LETTER_MAX_BYTES, MESSAGE_MAX_BYTES
 TASKS = "tasks"
 RESULTS = "results"
 DEAD_LETTER = "tasks.dead-letter"
-DEADLINE_HEADER = "deadline-ms"  # on a task: Unix time in milliseconds after which nobody waits for its result
+# On a task: after how many milliseconds nobody waits for its result. Older clients say it as Unix time in milliseconds.
+TIMEOUT_HEADER, DEADLINE_HEADER = "timeout-ms", "deadline-ms"
+# A message carries the time at which the broker has appended it: one clock for all, whoever sends.
+TIMESTAMPS = {"message.timestamp.type": "LogAppendTime"}
 
 ADMIN_SECONDS = 30.0  # longest wait for the broker to make a topic
 FASTER = (KafkaError.TOPIC_ALREADY_EXISTS, KafkaError.INVALID_PARTITIONS)  # another program has just done it
@@ -67,10 +70,10 @@ def new_topic(name: str, partitions: int) -> NewTopic:
         name,
         num_partitions=partitions,
         replication_factor=-1,
-        config={"retention.ms": str(RETENTION_MS[name]), "max.message.bytes": str(size)},
+        config={"retention.ms": str(RETENTION_MS[name]), "max.message.bytes": str(size)} | TIMESTAMPS,
     )
 
 
-def partition_count(client: Any, topic: str) -> int:
-    """Return how many partitions a topic has, 0 if it does not exist."""
-    return len(client.list_topics(topic, timeout=ANSWER_SECONDS).topics[topic].partitions)
+def partition_count(client: Any, topic: str, seconds: float = ANSWER_SECONDS) -> int:
+    """Return how many partitions a topic has, 0 if it does not exist; wait this long at most for the answer."""
+    return len(client.list_topics(topic, timeout=seconds).topics[topic].partitions)

@@ -2,7 +2,6 @@
 
 import json
 import random
-import time
 import uuid
 from collections.abc import Callable
 from importlib import import_module
@@ -103,20 +102,6 @@ def test_what_is_no_task_becomes_a_dead_letter_and_an_error_for_whoever_waits(
 def test_valid_messages_of_stage_4_are_skipped_and_counted(handle):
     replies = handle([message(OF_STAGE_4, None), message(task("t"), b"t"), message(OF_STAGE_4, b"k")])
     assert (len(replies.results), replies.dead_letters, len(replies.skipped)) == (1, [], 2)
-
-
-def test_a_task_whose_deadline_has_passed_is_not_started(handle):
-    now_ms = int(time.time() * 1000)
-    cases = {b"late": str(now_ms - 2000), b"in-time": str(now_ms + 60_000), b"strange": "soon"}
-    batch = []
-    for key, ms in cases.items():
-        headers = [("deadline-ms", ms.encode())]
-        batch.append(Message(topic=TASKS, partition=0, offset=0, key=key, value=task(key.decode()), headers=headers))  # type: ignore[call-arg]
-    replies = handle(batch)
-    results = told(replies)
-    assert results["late"].error and results["late"].error.code == "deadline-passed"
-    assert results["in-time"].y and results["strange"].y
-    assert replies.dead_letters == []
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])

@@ -140,7 +140,7 @@ class Producer:
         self.open: list[tuple[str, str]] = []
         self.offsets: list[TopicPartition] = []
 
-    def produce(self, topic: str, value: bytes, key: str | bytes, headers: object = None) -> None:
+    def produce(self, topic: str, value: bytes, key: str | bytes, headers: object = None, **_: object) -> None:
         self.open.append((topic, key if isinstance(key, str) else key.decode()))
         if not self.transactional:
             self.show()

@@ -20,6 +20,7 @@ protection: Any = importlib.import_module("5_task_queue.worker.protection")
 replies_of: Any = importlib.import_module("5_task_queue.worker.replies")
 time_limit: Any = importlib.import_module("5_task_queue.worker.time_limit")
 TakeAgainError: Any = importlib.import_module("5_task_queue.worker.delivery").TakeAgainError
+DELIVERY = SimpleNamespace(clock=importlib.import_module("5_task_queue.worker.deadlines").BrokerClock())
 POISON = 3  # the offset of the poison task
 
 
@@ -49,7 +50,9 @@ def protected(model: IrisModel, poison: Any, seconds: float = 60.0, stop: StandI
             poison()
         return replies_of.Replies([((message.key() or b"").decode(), b"done") for message in messages])
 
-    queue = SimpleNamespace(options=SimpleNamespace(task_seconds=seconds), stop=stop or StandInStop())
+    queue = SimpleNamespace(
+        options=SimpleNamespace(task_seconds=seconds), stop=stop or StandInStop(), delivery=DELIVERY
+    )
     return protection.Protection(handle, model, queue)
 
 
@@ -94,7 +97,7 @@ def test_a_task_that_killed_three_workers_alone_is_not_started_again(model: Iris
         started.append(len(messages))
         return replies_of.Replies()
 
-    queue = SimpleNamespace(options=SimpleNamespace(task_seconds=60.0), stop=StandInStop())
+    queue = SimpleNamespace(options=SimpleNamespace(task_seconds=60.0), stop=StandInStop(), delivery=DELIVERY)
     guard = protection.Protection(handle, model, queue)
     guard.replies_to(batch(1, attempts=3))
     assert started == [1]
@@ -122,7 +125,7 @@ def test_a_sender_of_rubbish_is_a_warning_now_and_then(model: IrisModel, capsys:
             replies.refuse(message, None, "invalid", "Not JSON.")
         return replies
 
-    queue = SimpleNamespace(options=SimpleNamespace(task_seconds=60.0), stop=StandInStop())
+    queue = SimpleNamespace(options=SimpleNamespace(task_seconds=60.0), stop=StandInStop(), delivery=DELIVERY)
     guard = protection.Protection(refuse, model, queue)
     guard.replies_to(batch(199))
     assert capsys.readouterr().err == ""

@@ -2,13 +2,14 @@
 
 Unlike stage 4, whose programs create topics with one partition:
 - the number of partitions is a decision: it is the largest number of workers that can work at the same time;
-- partitions can be added, never taken away.
+- partitions can be added, never taken away;
+- messages carry the broker's time, also in topics that were made without that: time limits need one clock for all.
 
 Run: python -m 5_task_queue.kafka_setup --partitions 4
 """
 
 from common.kafka.connection import connect, run_with_kafka
-from common.kafka.topics import DEAD_LETTER, RESULTS, TASKS, create_topics, partition_count
+from common.kafka.topics import DEAD_LETTER, RESULTS, TASKS, create_topics, partition_count, use_broker_clock
 from common.terminal import ArgumentParser
 
 
@@ -27,6 +28,10 @@ def main(argv: list[str] | None = None) -> int:
         count = done.get(topic) or partition_count(admin, topic)
         what = "unchanged" if topic not in done else "grown" if topic in before else "created"
         print(f"{topic}: {what}, {count} partition{'s' if count != 1 else ''}")
+        if why := use_broker_clock(admin, topic):
+            print(
+                f"{topic}: its messages keep the time of their senders' clocks, as Kafka refuses to change that: {why}"
+            )
     return 0
 
 

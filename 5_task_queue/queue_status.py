@@ -2,80 +2,33 @@
 
 With `--check` it is the health test. It looks again and again, for at most `--seconds`, and asks whether what waits is
 being done, not whether processes run: a worker can be alive and deaf. Exit code 0: every partition in which tasks wait
-has moved on, or nothing waits. Exit code 1: it names the partitions that stand still and those that nobody holds.
+has moved on, or nothing waits. Exit code 1: it names the partitions that stand still and those that nobody holds, or
+says that most of what arrived in the last minute is not a task.
 
 Give it more seconds than the slowest task takes: a partition moves on when its tasks are done.
 
 Run: python -m 5_task_queue.queue_status
      python -m 5_task_queue.queue_status --check --seconds 10
+     python -m 5_task_queue.queue_status --group iris-mq-workers
 """
 
 import time
-from typing import Any, NamedTuple
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # pyright: ignore[reportPrivateImportUsage]
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 
 from common.errors import ProgramError
-from common.kafka.connection import ANSWER_SECONDS, connect, run_with_kafka
-from common.kafka.topics import TASKS, partition_count
+from common.kafka.connection import connect, run_with_kafka
+from common.kafka.progress import Partition, look, topic_settings, written_since
+from common.kafka.topics import DEAD_LETTER, TASKS
 from common.terminal import ArgumentParser
 
 from .worker.task_queue import GROUP
 
 LOOK_SECONDS = 0.5  # from one look to the next
-
-
-class Partition(NamedTuple):
-    """One partition of `tasks` as the workers' group sees it."""
-
-    number: int
-    start: int  # offset of the oldest message that Kafka still has
-    end: int  # offset that the next message will have
-    committed: int | None  # offset of the next task to be done; None before the first is
-    member: str | None  # the worker that holds it
-
-    @property
-    def lag(self) -> int:
-        """Return how many messages wait."""
-        return max(0, self.end - max(self.start, self.committed or 0))
-
-
-def look(admin: AdminClient) -> list[Partition]:
-    """Return the state of each partition of `tasks`; an empty list if there is no such topic."""
-    wanted = [TopicPartition(TASKS, number) for number in range(partition_count(admin, TASKS))]
-    if not wanted:
-        return []
-    starts, ends = (_offsets(admin, wanted, at) for at in (OffsetSpec.earliest(), OffsetSpec.latest()))
-    asked = admin.list_consumer_group_offsets(
-        [ConsumerGroupTopicPartitions(GROUP, wanted)], request_timeout=ANSWER_SECONDS
-    )
-    answered = asked[GROUP].result(timeout=ANSWER_SECONDS).topic_partitions or []
-    committed = {where.partition: where.offset for where in answered if where.offset >= 0}
-    members = _members(admin)
-    return [Partition(n, starts[n], ends[n], committed.get(n), members.get(n)) for n in range(len(wanted))]
-
-
-def _offsets(admin: AdminClient, wanted: list[TopicPartition], at: Any) -> dict[int, int]:
-    futures = admin.list_offsets({where: at for where in wanted}, request_timeout=ANSWER_SECONDS)  # noqa: C420
-    return {where.partition: future.result(timeout=ANSWER_SECONDS).offset for where, future in futures.items()}
-
-
-def _members(admin: AdminClient) -> dict[int, str]:
-    """Return which member of the group holds which partition."""
-    try:
-        asked = admin.describe_consumer_groups([GROUP], request_timeout=ANSWER_SECONDS)
-        group = asked[GROUP].result(timeout=ANSWER_SECONDS)
-    except KafkaException as error:
-        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:  # no worker has ever been there
-            return {}
-        raise
-    return {
-        where.partition: f"{member.client_id} {member.member_id[:8]} at {member.host.lstrip('/')}"
-        for member in group.members
-        for where in member.assignment.topic_partitions
-        if where.topic == TASKS
-    }
+MINUTE_MS, HOUR_MS = 60_000, 3_600_000
+MANY = 100  # dead letters in a minute that are worth a word
+NEAR = 0.8  # of the time that a topic keeps its messages
 
 
 def table(partitions: list[Partition]) -> str:
@@ -107,17 +60,42 @@ def problems(first: list[Partition], now: list[Partition], seconds: float) -> li
     return found
 
 
-def check(admin: AdminClient, seconds: float) -> int:
+def bad_senders(admin: AdminClient) -> list[str]:
+    """Return a line if most of what has arrived in the last minute is not a task."""
+    since = int(time.time() * 1000) - MINUTE_MS
+    letters, tasks = (written_since(admin, topic, since) for topic in (DEAD_LETTER, TASKS))
+    if letters < MANY or letters < tasks / 2:
+        return []
+    return [f"most of what arrives is not a task: {letters} dead letters and {tasks} messages in a minute"]
+
+
+def warnings(admin: AdminClient, partitions: list[Partition]) -> list[str]:
+    """Return a line for each partition whose oldest task is soon deleted, and one if the senders' clocks count."""
+    if not partitions:
+        return []
+    settings, now_ms = topic_settings(admin, TASKS), time.time() * 1000
+    kept_ms, found = int(settings["retention.ms"]), []
+    for p in partitions:
+        if p.oldest_ms and 0 < NEAR * kept_ms < now_ms - p.oldest_ms:
+            left = max(0.0, kept_ms - (now_ms - p.oldest_ms)) / HOUR_MS
+            found.append(f"partition {p.number}: its oldest task will be deleted by age in {left:.1f} hours")
+    if settings["message.timestamp.type"] != "LogAppendTime":
+        found.append("time limits count by the senders' clocks: python -m 5_task_queue.kafka_setup changes that")
+    return found
+
+
+def check(admin: AdminClient, group: str, seconds: float) -> int:
     """Look until every partition with tasks has moved on, or the time is over; return the exit code."""
-    first = look(admin)
+    first = look(admin, group, TASKS)
     began = time.monotonic()
     now, found = first, problems(first, first, 0.0)
     while found and time.monotonic() - began < seconds:
         time.sleep(min(LOOK_SECONDS, seconds))
-        now = look(admin)
+        now = look(admin, group, TASKS)
         found = problems(first, now, time.monotonic() - began)
+    found += bad_senders(admin)
     print(table(now))
-    for line in found:
+    for line in [*found, *warnings(admin, now)]:
         print(line)
     lag = sum(p.lag for p in now)
     print(
@@ -133,6 +111,9 @@ def check(admin: AdminClient, seconds: float) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Print the table, or check."""
     parser = ArgumentParser(__doc__, "kafka_bootstrap_servers")
+    parser.add_argument(
+        "--group", default=GROUP, metavar="G", help="of other workers of the topic (default: stage 5's)"
+    )
     parser.add_argument("--check", action="store_true", help="test whether what waits is being done")
     parser.add_argument("--seconds", type=float, default=5.0, metavar="S", help="time to show progress (default: 5)")
     args = parser.parse_args(argv)
@@ -141,8 +122,9 @@ def main(argv: list[str] | None = None) -> int:
     admin = connect()
     try:
         if args.check:
-            return check(admin, args.seconds)
-        print(table(look(admin)))
+            return check(admin, args.group, args.seconds)
+        partitions = look(admin, args.group, TASKS)
+        print("\n".join([table(partitions), *warnings(admin, partitions)]))
     except KafkaException as error:
         raise ProgramError(f"Kafka does not answer: {error.args[0].str()}.") from None
     return 0

@@ -6,8 +6,12 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (
     AdminClient,
+    AlterConfigOpType,  # pyright: ignore[reportPrivateImportUsage]
+    ConfigEntry,  # pyright: ignore[reportPrivateImportUsage]
+    ConfigResource,  # pyright: ignore[reportPrivateImportUsage]
     NewPartitions,  # pyright: ignore[reportPrivateImportUsage]
     NewTopic,  # pyright: ignore[reportPrivateImportUsage]
+    ResourceType,  # pyright: ignore[reportPrivateImportUsage]
 )
 
 from common.errors import ProgramError
@@ -61,6 +65,17 @@ def create_topics(admin: AdminClient, partitions: int = 1) -> dict[str, int]:
 def _counts(admin: AdminClient) -> dict[str, int]:
     """Return how many partitions each topic has."""
     return {name: len(topic.partitions) for name, topic in admin.list_topics(timeout=ANSWER_SECONDS).topics.items()}
+
+
+def use_broker_clock(admin: AdminClient, topic: str) -> str:
+    """Have messages carry the time at which the broker appends them; return why not, an empty string if they do."""
+    changes = [ConfigEntry(*item, incremental_operation=AlterConfigOpType.SET) for item in TIMESTAMPS.items()]
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=changes)
+    try:
+        admin.incremental_alter_configs([resource])[resource].result(timeout=ADMIN_SECONDS)
+    except KafkaException as error:
+        return error.args[0].str()
+    return ""
 
 
 def new_topic(name: str, partitions: int) -> NewTopic:

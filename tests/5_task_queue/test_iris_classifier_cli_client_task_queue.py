@@ -1,18 +1,37 @@
 """Stage 5's client: each gets its own results, in time or later, and never another's."""
 
+import importlib
 import json
 import re
 import uuid
 from collections.abc import Callable
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
 
 from common.iris_dto import EXPECTED, SPECIES
+from common.kafka.connection import Connection
 from common.kafka.topics import RESULTS, TASKS, TIMEOUT_HEADER
 from common.terminal import PROMPT
-from tests.helpers import CTRL_C, LINE, STOP_SECONDS, VIRGINICA, Program, X, headers_of, messages, produce, until
+from tests.helpers import (
+    CTRL_C,
+    LINE,
+    STOP_SECONDS,
+    VIRGINICA,
+    WAIT_SECONDS,
+    Program,
+    X,
+    headers_of,
+    messages,
+    produce,
+    until,
+)
 
 WORKER = "5_task_queue.iris_classifier_task_queue_worker"
 CLIENT = "5_task_queue.iris_classifier_cli_client_task_queue"
 PERSISTER = "4_message_queue.iris_classifier_mq_persister"
+results: Any = importlib.import_module("5_task_queue.client.results")
 Start = Callable[..., Program]
 
 
@@ -135,3 +154,48 @@ def test_control_c_ends_the_wait_for_an_answer(topics, program: Start, kafka_env
     until(lambda: messages(servers, TASKS, 1), what="sent")
     one.send(CTRL_C)
     assert one.wait(STOP_SECONDS) in (0, 130)
+
+
+def test_an_answer_in_a_partition_that_was_added_while_it_waits_is_found(
+    topics, program: Start, kafka_env: dict[str, str]
+):
+    servers = topics(partitions=1)
+    one = program(CLIENT, env=kafka_env)
+    one.send_line(LINE)
+    (task,) = messages(servers, TASKS, 1)
+    task_id = json.loads(task.value() or b"")["task_id"]
+    setup = program("5_task_queue.kafka_setup", "--partitions", 3, env=kafka_env)
+    assert setup.wait() == 0
+    answer = json.dumps({"task_id": task_id, "y": {"iris_type": 1, "species": "versicolor"}})
+    producer = Producer({"bootstrap.servers": servers, "log_level": 0})
+    producer.produce(RESULTS, answer, partition=2)
+    assert producer.flush(WAIT_SECONDS) == 0
+    one.wait_for_line("versicolor")
+
+
+def test_a_task_that_comes_too_late_says_so(topics, program: Start, kafka_env: dict[str, str]):
+    servers = topics()
+    one = program(CLIENT, "--timeout", 4, env=kafka_env)
+    one.send_line(LINE)
+    (task,) = messages(servers, TASKS, 1)
+    task_id = json.loads(task.value() or b"")["task_id"]
+    error = {"code": "deadline-passed", "message": "Not started: its time was over 60.0 s before its turn came."}
+    produce(servers, RESULTS, [json.dumps({"task_id": task_id, "error": error})])
+    line = one.wait_for_line("No answer")
+    assert line.startswith("No answer within 4 s. A worker says: Not started: its time was over 60.0 s before its turn")
+    assert line.endswith(f"Ask again with --task-id {task_id}")
+
+
+def test_an_old_answer_is_looked_for_in_one_partition_and_not_for_ever(
+    topics, kafka_env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+):
+    servers = topics(partitions=4)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", servers)
+    monkeypatch.setattr(results, "LATEST", 10)
+    ids = [str(uuid.UUID(int=number)) for number in range(200)]
+    y = {"iris_type": 1, "species": "versicolor"}
+    produce(servers, RESULTS, [json.dumps({"task_id": one, "y": y}) for one in ids], ids)
+    found = [one for one in ids if results._published(one, Connection())]
+    assert 30 <= len(found) <= 40  # the latest ten of each partition
+    assert set(found) <= set(ids[100:])
+    assert results._published(str(uuid.uuid4()), Connection()) is None

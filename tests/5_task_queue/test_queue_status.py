@@ -2,18 +2,28 @@
 
 import importlib
 import json
+import time
 import uuid
 from collections.abc import Callable
 
 import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import (
+    AdminClient,  # pyright: ignore[reportPrivateImportUsage]
+    AlterConfigOpType,  # pyright: ignore[reportPrivateImportUsage]
+    ConfigEntry,  # pyright: ignore[reportPrivateImportUsage]
+    ConfigResource,  # pyright: ignore[reportPrivateImportUsage]
+    ResourceType,  # pyright: ignore[reportPrivateImportUsage]
+)
 
-from common.kafka.topics import TASKS
-from tests.helpers import Program, X, committed, produce, until
+from common.kafka.topics import RETENTION_MS, TASKS
+from tests.helpers import WAIT_SECONDS, Program, X, admin_of, committed, count, produce, until
 
 MODULE = "5_task_queue.queue_status"
 WORKER = "5_task_queue.iris_classifier_task_queue_worker"
+progress = importlib.import_module("common.kafka.progress")
 status = importlib.import_module(MODULE)
-P = status.Partition
+P = progress.Partition
 
 
 def send(servers: str, count: int) -> None:
@@ -105,3 +115,76 @@ def test_without_kafka_it_says_so_in_one_line(program: Callable[..., Program], e
     one = program(MODULE, "--check", env=env | {"KAFKA_BOOTSTRAP_SERVERS": "localhost:1"})
     assert one.wait() == 1
     assert one.errors == "No Kafka answers at localhost:1. Start one with: python -m common.embedded_kafka\n"
+
+
+def test_what_a_transaction_leaves_behind_is_not_a_task_that_waits(
+    topics: Callable[..., str], program: Callable[..., Program], kafka_env: dict[str, str]
+):
+    servers = topics(partitions=2)
+    program(WORKER, env=kafka_env)
+    producer = Producer({"bootstrap.servers": servers, "transactional.id": "a-sender", "log_level": 0})
+    producer.init_transactions(WAIT_SECONDS)
+    for abort in (False, True):  # each leaves a mark, and one that is undone a message that nobody may read
+        producer.begin_transaction()
+        for number in range(2):
+            producer.produce(TASKS, json.dumps({"task_id": f"{abort}-{number}", "X": X}), partition=number)
+        assert producer.flush(WAIT_SECONDS) == 0
+        producer.abort_transaction(WAIT_SECONDS) if abort else producer.commit_transaction(WAIT_SECONDS)
+    until(lambda: count(servers, TASKS) == 8, what="all marks written")
+    until(lambda: done(servers) == 2, what="the committed tasks are done")
+    check = program(MODULE, "--check", env=kafka_env)
+    assert (check.wait(), check.output.splitlines()[-1]) == (0, "healthy: none waits")
+    assert check.output.splitlines()[-2].split() == ["all", "8", "2", "0", "1", "worker"]
+
+
+def test_another_group_has_a_state_of_its_own(
+    topics: Callable[..., str], program: Callable[..., Program], kafka_env: dict[str, str]
+):
+    servers = topics(partitions=1)
+    worker = program(WORKER, env=kafka_env)
+    send(servers, 3)
+    until(lambda: done(servers) == 3, what="tasks are done")
+    other = program(MODULE, "--check", "--seconds", "0.5", "--group", "iris-mq-workers", env=kafka_env)
+    assert (other.wait(), other.output.splitlines()[-1]) == (1, "unhealthy")
+    assert "partition 0: 3 tasks wait and no worker holds it" in other.output
+    assert worker.exit_code is None
+
+
+def test_a_sender_of_rubbish_makes_the_queue_unhealthy(
+    topics: Callable[..., str], program: Callable[..., Program], kafka_env: dict[str, str]
+):
+    servers = topics(partitions=1)
+    produce(servers, TASKS, [b"rubbish"] * 150)
+    program(WORKER, env=kafka_env)
+    until(lambda: done(servers) == 150, what="all refused")
+    check = program(MODULE, "--check", env=kafka_env)
+    assert check.wait() == 1
+    assert "most of what arrives is not a task: 150 dead letters and 150 messages in a minute" in check.output
+
+
+def test_tasks_that_will_soon_be_deleted_and_senders_clocks_are_warned_of(
+    topics: Callable[..., str], program: Callable[..., Program], kafka_env: dict[str, str]
+):
+    servers = topics(partitions=1)
+    admin = admin_of(servers)
+    set_topic(admin, {"message.timestamp.type": "CreateTime"})
+    old_ms = int((time.time() - 0.9 * RETENTION_MS[TASKS] / 1000) * 1000)
+    producer = Producer({"bootstrap.servers": servers, "log_level": 0})
+    producer.produce(TASKS, json.dumps({"task_id": "old", "X": X}), timestamp=old_ms)
+    assert producer.flush(WAIT_SECONDS) == 0
+    table = program(MODULE, env=kafka_env)
+    assert table.wait() == 0
+    warned, clocks = table.output.splitlines()[-2:]
+    assert warned == "partition 0: its oldest task will be deleted by age in 16.8 hours"
+    assert clocks.startswith("time limits count by the senders' clocks")
+    setup = program("5_task_queue.kafka_setup", "--partitions", "1", env=kafka_env)
+    assert setup.wait() == 0
+    again = program(MODULE, env=kafka_env)
+    assert again.wait() == 0
+    assert again.output.splitlines()[-1] == warned
+
+
+def set_topic(admin: AdminClient, settings: dict[str, str]) -> None:
+    changes = [ConfigEntry(*item, incremental_operation=AlterConfigOpType.SET) for item in settings.items()]
+    resource = ConfigResource(ResourceType.TOPIC, TASKS, incremental_configs=changes)
+    admin.incremental_alter_configs([resource])[resource].result(timeout=WAIT_SECONDS)

@@ -159,7 +159,7 @@ def test_a_worker_killed_in_the_middle_of_1000_tasks_loses_none(
     delivery: str, topics, program: Start, kafka_env: dict[str, str], model: IrisModel
 ):
     servers = topics(partitions=4)
-    env = kafka_env | {"IRIS_SIMULATED_CPU_SECONDS": "0.003"}
+    env = kafka_env | {"IRIS_SIMULATED_CPU_SECONDS": "0.01"}  # ten seconds of work: nobody is killed too late
     workers = [program(WORKER, "--delivery", delivery, env=env) for _ in range(3)]
     for worker in workers:
         worker.wait_for_line(f"is ready ({delivery})")

@@ -38,7 +38,8 @@ def test_worker_rate_measures_every_program(tmp_path: Path):
     assert worker_rate.main(["--quick", "--tasks", "20000", "--seconds", "1", "--out", str(tmp_path)]) == 0
     run = Run.read("worker_rate", tmp_path)
     assert rows(run.table("program")) == set(worker_rate.PROGRAMS)
-    assert all(record.value > 0 for record in run.table("program"))
+    assert all(record.value > 0 for record in run.table("program") if "CPU" not in record.column)
+    assert all(record.value >= 0 for record in run.table("program"))  # CPU time is counted in steps of 10 ms
     assert rows(run.table("ratio")) == {f"{of} / {to}" for of, to, _ in worker_rate.BARS}
 
 

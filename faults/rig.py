@@ -12,8 +12,8 @@ import psycopg
 from confluent_kafka import KafkaException
 
 from benchmarks.broker import Kafka
-from benchmarks.embedded_postgres import EmbeddedPostgres
 from common.embedded_kafka import EmbeddedKafka
+from common.embedded_postgres import EmbeddedPostgres
 from common.errors import ProgramError
 from common.kafka.topics import RESULTS, TASKS
 from common.programs import until

@@ -164,7 +164,7 @@ async def explain(call: Call) -> bytes:
 
 @app.api.get("/", tags=["about"], response_model=dict[str, Any])
 async def about(request: Request) -> Response:
-    """Tell what this is: JSON for programs, a page for people."""
+    """Say what this service is: JSON for programs, a page for people."""
     if wants_html(request):
         response: Response = await pages.home(request)
     else:
@@ -194,7 +194,7 @@ async def ready() -> Health:
 
 @app.api.get("/api/monitor", tags=["monitor"])
 async def read_monitor() -> dict[str, Any]:
-    """Tell what the Monitor page shows: requests, latency in seconds, refusals, breaker, and drift of the inputs."""
+    """Return what the Monitor page shows: requests, latency in seconds, refusals, breaker, and drift of the inputs."""
     snapshot = monitor.snapshot()
     drift = await run_sync(measure_drift, snapshot["inputs"])
     return snapshot | {"drift": asdict(drift)}

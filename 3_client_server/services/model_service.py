@@ -97,7 +97,7 @@ async def predictions(model: IrisModel, measurements: Sequence[FastMeasurement])
 
 @app.api.get("/", tags=["about"])
 async def about() -> dict[str, Any]:
-    """Tell what this is."""
+    """Say what this service is."""
     return {
         "service": "model",
         "what": app.api.description,

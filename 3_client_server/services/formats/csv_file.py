@@ -59,7 +59,7 @@ def _rows(content: bytes) -> Iterator[tuple[int, list[str]]]:
             if any(word.strip() for word in row):
                 yield reader.line_num, row
     except (UnicodeDecodeError, csv.Error):
-        raise wrong_input("file: it is no CSV file in UTF-8.", field="file") from None
+        raise wrong_input("file: it is not a CSV file in UTF-8.", field="file") from None
 
 
 def _read_row(number: int, row: list[str], columns: list[int], unit: str) -> Measurement:

@@ -16,7 +16,7 @@ MAX_IDLE = 128  # connections kept open
 
 
 class BadAnswer(Exception):
-    """What came back is no HTTP, or too much of it."""
+    """What came back is not HTTP, or too much of it."""
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Connection(asyncio.Protocol):
 
         Raises:
             ConnectionError: the connection broke.
-            BadAnswer: the answer is no HTTP.
+            BadAnswer: the answer is not HTTP.
         """
         if self.closed:
             raise ConnectionResetError
@@ -114,7 +114,7 @@ class Connections:
 
         Raises:
             OSError: no connection within the time for it (TimeoutError), or it broke (ConnectionError).
-            BadAnswer: the answer is no HTTP.
+            BadAnswer: the answer is not HTTP.
         """
         connection = self._take() or await self._connect()
         head = b"X-Request-ID: %b\r\nContent-Length: %d\r\n\r\n" % (request_id.encode("ascii"), len(body))

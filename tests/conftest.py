@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, KafkaException
 from hypothesis import settings
 
 from common.embedded_kafka import EmbeddedKafka
+from common.embedded_kafka.broker_settings import JVM_OPTIONS, QUICK_FLAGS
 from common.embedded_kafka.jars import KafkaStartError
 from common.iris_model import IrisModel, load_model, train_and_save
 from common.kafka.topics import DEAD_LETTER, RESULTS, TASKS, new_topic
@@ -21,6 +22,9 @@ GROUPS = ("iris-mq-workers", "iris-task-queue-workers")
 
 # A shell that runs the tests in the background has them ignore Ctrl-C, and every program that they start would, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Brokers that live for some seconds spend most of their time on compiling what they will not use for long.
+os.environ.setdefault(JVM_OPTIONS, " ".join(QUICK_FLAGS))
 
 # The same examples each time: a test fails where it is broken, not where the dice fall.
 settings.register_profile("iris", derandomize=True, deadline=None, database=None, print_blob=True)
@@ -43,7 +47,8 @@ def model(model_path: Path) -> IrisModel:
 @pytest.fixture
 def env(model_path: Path, tmp_path: Path) -> dict[str, str]:
     """The variables of a program: none of this machine's own settings, warnings are errors."""
-    mine = {name: value for name, value in os.environ.items() if not name.startswith(("IRIS_", "KAFKA_"))}
+    foreign = [name for name in os.environ if name.startswith(("IRIS_", "KAFKA_")) and name != JVM_OPTIONS]
+    mine = {name: value for name, value in os.environ.items() if name not in foreign}
     return mine | {
         "IRIS_MODEL_PATH": str(model_path),
         "IRIS_DATABASE": str(tmp_path / "results.sqlite3"),

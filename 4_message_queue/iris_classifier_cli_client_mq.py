@@ -14,6 +14,7 @@ import time
 from confluent_kafka import Consumer, KafkaError, Message, Producer
 from pydantic import ValidationError
 
+from common.errors import ProgramError
 from common.iris_dto import InvalidMeasurement, Result, validate
 from common.kafka.connection import Connection, connect, producer_config, reader_config, run_with_kafka
 from common.kafka.offsets import Tail
@@ -34,6 +35,13 @@ class ResultPrinter(threading.Thread):
         self._results.go_to_end()  # before anything is sent: no answer can be missed
 
     def run(self) -> None:
+        try:
+            self._show_all()
+        except ProgramError as error:  # it may not read them
+            print(error, file=sys.stderr, flush=True)
+        self._results.close()
+
+    def _show_all(self) -> None:
         person = sys.stdin.isatty()
         while not self._ended.is_set():
             message = self._results.poll(0.2)
@@ -43,7 +51,6 @@ class ResultPrinter(threading.Thread):
             if text:
                 print(f"\n{text}\n{PROMPT}" if person else text, end="" if person else "\n", flush=True)
                 self.seen += 1
-        self._results.close()
 
     def end(self, wait_for: int, seconds: float) -> None:
         """End when this many results have been shown, or the time is over."""

@@ -16,11 +16,12 @@ from common.iris_dto import InvalidMeasurement, Result, is_task, validate_json
 from common.iris_model import IrisModel, load_model, predict
 from common.kafka.connection import Connection, connect, consumer_config, producer_config, run_with_kafka
 from common.kafka.delivery import Reply, dead_letter, raise_undelivered, wait_until_delivered
+from common.kafka.names import named
 from common.kafka.stopping import Stop
 from common.kafka.topics import RESULTS, TASKS, create_topics, partition_count
 from common.terminal import ArgumentParser, say_ready
 
-GROUP = "iris-mq-workers"
+GROUP = named("iris-mq-workers")
 POLL_SECONDS = 0.5
 
 
@@ -56,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
         while not stop.requested:
             message = consumer.poll(POLL_SECONDS)  # 2. read input: take
             if message is None or message.error():
-                connection.check(consumer)
+                connection.check(consumer, message)
                 continue
             replies = handle([message], model)
             for reply in replies:

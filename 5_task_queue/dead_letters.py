@@ -16,9 +16,17 @@ from collections.abc import Iterable, Iterator
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from common.errors import ProgramError
-from common.kafka.connection import ANSWER_SECONDS, Config, connect, producer_config, reader_config, run_with_kafka
+from common.kafka.connection import (
+    ANSWER_SECONDS,
+    Config,
+    check_reader,
+    connect,
+    producer_config,
+    reader_config,
+    run_with_kafka,
+)
 from common.kafka.delivery import Headers
-from common.kafka.offsets import place
+from common.kafka.offsets import at_end, place
 from common.kafka.topics import DEAD_LETTER, DEADLINE_HEADER, TIMEOUT_HEADER, partition_count
 from common.terminal import ArgumentParser
 
@@ -50,15 +58,12 @@ def read(consumer: Consumer, start: int, end: int) -> Iterator[Message]:
             if place(message)[1] >= end - 1:
                 return
             deadline = time.monotonic() + READ_SECONDS
-        elif message is not None and _at_end(message):
+        elif message is not None and at_end(message):
             return
+        elif message is not None:
+            check_reader(message)
         elif time.monotonic() > deadline:
             raise ProgramError(f"Kafka does not answer: the topic {DEAD_LETTER} could not be read to its end.")
-
-
-def _at_end(message: Message) -> bool:
-    error = message.error()
-    return error is not None and error.code() == KafkaError._PARTITION_EOF
 
 
 def find(consumer: Consumer, offset: int) -> Message:

@@ -15,7 +15,9 @@ from confluent_kafka import Consumer, KafkaException, Producer
 
 from common.iris_dto import InvalidMeasurement, Measurement, Result, Task, validate
 from common.kafka.connection import Connection, connect, producer_config, reader_config, run_with_kafka
+from common.kafka.delivery import Headers, raise_if_refused
 from common.kafka.offsets import Tail
+from common.kafka.refusals import raise_if_forbidden
 from common.kafka.topics import RESULTS, TASKS, TIMEOUT_HEADER, create_topics
 from common.terminal import ArgumentParser, read_lines
 
@@ -50,7 +52,8 @@ class TaskClient:
         deadline, why = time.monotonic() + timeout_seconds, "Is a worker running?"
         value = Task(task_id=task_id, X=measurement).model_dump_json()
         timeout_ms = str(int(timeout_seconds * 1000))  # no worker starts the task after that
-        self._producer.produce(TASKS, value, key=task_id, headers={TIMEOUT_HEADER: timeout_ms})
+        headers: Headers = [(TIMEOUT_HEADER, timeout_ms)]
+        self._producer.produce(TASKS, value, key=task_id, headers=headers, on_delivery=raise_if_refused)
         while (left := deadline - time.monotonic()) > 0:
             self._producer.poll(0)
             result = own_result(self._results.poll(min(left, 0.5)), task_id)
@@ -89,6 +92,7 @@ def main(argv: list[str] | None = None) -> int:
                 print(error, flush=True)
                 continue
             except KafkaException as error:
+                raise_if_forbidden(error.args[0])
                 print(f"Kafka does not answer ({error.args[0].str()}). Try again in a moment.", flush=True)
                 continue
             connection.answered()

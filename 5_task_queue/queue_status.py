@@ -20,6 +20,7 @@ from confluent_kafka.admin import AdminClient
 from common.errors import ProgramError
 from common.kafka.connection import connect, run_with_kafka
 from common.kafka.progress import Partition, look, topic_settings, written_since
+from common.kafka.refusals import raise_if_forbidden
 from common.kafka.topics import DEAD_LETTER, TASKS
 from common.terminal import ArgumentParser
 
@@ -126,6 +127,7 @@ def main(argv: list[str] | None = None) -> int:
         partitions = look(admin, args.group, TASKS)
         print("\n".join([table(partitions), *warnings(admin, partitions)]))
     except KafkaException as error:
+        raise_if_forbidden(error.args[0])
         raise ProgramError(f"Kafka does not answer: {error.args[0].str()}.") from None
     return 0
 

@@ -30,6 +30,8 @@ from common.errors import ProgramError
 from common.iris_model import IrisModel, load_model
 from common.kafka.connection import Connection, base_config, connect, producer_config, run_with_kafka
 from common.kafka.delivery import raise_undelivered, wait_until_delivered
+from common.kafka.names import named
+from common.kafka.refusals import raise_if_forbidden
 from common.kafka.stopping import Stop
 from common.kafka.topics import ADMIN_SECONDS, TASKS, create_topics
 from common.terminal import ArgumentParser, say_ready
@@ -40,7 +42,7 @@ from ..worker.delivery import TakeAgainError, produce
 from ..worker.replies import Replies
 from ..worker.time_limit import TimeLimit, TooSlowError
 
-GROUP = "iris-share-workers"
+GROUP = named("iris-share-workers")
 POLL_SECONDS = 0.5
 COMMIT_SECONDS = 10.0
 LEAVE_SECONDS = 1.5
@@ -59,6 +61,7 @@ def start_at_earliest(admin: AdminClient, group: str) -> None:
     try:
         admin.incremental_alter_configs([resource])[resource].result(timeout=ADMIN_SECONDS)
     except KafkaException as error:
+        raise_if_forbidden(error.args[0], f"to set what the share group {group} starts with")
         raise ProgramError(f"Kafka has no share groups, or not for us: {error.args[0].str()}.") from None
 
 

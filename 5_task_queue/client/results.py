@@ -9,8 +9,8 @@ from confluent_kafka.admin import AdminClient
 from pydantic import ValidationError
 
 from common.iris_dto import Result
-from common.kafka.connection import Connection, base_config, reader_config
-from common.kafka.offsets import edges, place
+from common.kafka.connection import Connection, base_config, check_reader, reader_config
+from common.kafka.offsets import at_end, edges, place
 from common.kafka.topics import RESULTS, partition_count
 from common.results.store import ResultStore
 from common.settings import load_settings
@@ -85,7 +85,11 @@ def _published(task_id: str, connection: Connection) -> Result | None:
         ended = low == high
         while not ended and time.monotonic() < deadline:
             for message in consumer.consume(5000, 0.1):
-                ended = ended or bool(message.error()) or place(message)[1] >= high - 1
+                if message.error():
+                    check_reader(message)
+                    ended = ended or at_end(message)
+                    continue
+                ended = ended or place(message)[1] >= high - 1
                 result = own_result(message, task_id) if message.key() == task_id.encode() else None
                 if result and result.y:
                     return result

@@ -12,6 +12,7 @@ from typing import Self
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from common.kafka.connection import Config, Connection, connect, consumer_config
+from common.kafka.names import named
 from common.kafka.offsets import next_offsets
 from common.kafka.stopping import Stop
 from common.kafka.topics import TASKS, create_topics
@@ -26,7 +27,7 @@ from .replies import Replies
 from .slot import take_slot, transactional_id
 from .tally import Tally
 
-GROUP = "iris-task-queue-workers"
+GROUP = named("iris-task-queue-workers")
 POLL_SECONDS = 0.5
 
 

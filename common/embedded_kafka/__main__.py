@@ -13,6 +13,7 @@ from . import __doc__ as about
 from .cluster import EmbeddedKafka
 from .jars import KafkaStartError
 from .leftovers import KafkaAlreadyRunning
+from .locked import EVERYTHING, how_to_use
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -27,6 +28,7 @@ def main(argv: list[str] | None = None) -> int:
         help="the first broker's (default: as in the settings)",
     )
     parser.add_argument("--data-dir", type=Path, metavar="D", help="where messages stay (default: .run/kafka)")
+    parser.add_argument("--secure", action="store_true", help="only for users with a password, by TLS")
     args = parser.parse_args(argv)
     first = load_settings().kafka_bootstrap_servers.split(",")[0]
     host, _, settings_port = first.rpartition(":")
@@ -35,11 +37,15 @@ def main(argv: list[str] | None = None) -> int:
         raise KafkaStartError(
             f"KAFKA_BOOTSTRAP_SERVERS says {first}, which is not a port of this machine: unset it, or use --port."
         )
-    data_dir = args.data_dir or RUN_DIR / ("kafka" if args.brokers == 1 else f"kafka-{args.brokers}")
+    name = "kafka-secure" if args.secure else "kafka"
+    data_dir = args.data_dir or RUN_DIR / (name if args.brokers == 1 else f"{name}-{args.brokers}")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt_once)
     try:
-        with EmbeddedKafka(args.brokers, args.port or int(settings_port), data_dir, RUN_DIR) as kafka:
+        port = args.port or int(settings_port)
+        with EmbeddedKafka(args.brokers, port, data_dir, RUN_DIR, secure=args.secure) as kafka:
+            if args.secure:
+                print(how_to_use(kafka.user(EVERYTHING), kafka.bootstrap_servers))
             where = f"data in {_short(kafka.data_dir)}, log in {_short(kafka.log(1))}"
             print(
                 f"Kafka is ready: {kafka.bootstrap_servers} ({_count(args.brokers)}, {where}). Press Ctrl-C to stop.",

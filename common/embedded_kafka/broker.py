@@ -11,6 +11,7 @@ from common.programs import Program, end_all
 
 from .fencing import controller_properties, has_fenced, metadata_bytes, was_killed
 from .jars import KafkaStartError, one_line
+from .probe import Context
 
 FENCING_SECONDS = 15.0  # a broker that has been fenced already, and was killed then, is not fenced again
 STOP_SECONDS = 2.0  # a broker that takes longer to stop is killed; what it acknowledged is safe
@@ -22,14 +23,14 @@ class Broker:
 
     Args:
         number: its id.
-        port: for clients.
+        door: the port where it is asked whether it is ready, and how to speak to it.
         folder: has its settings, its log and its data.
         java: the command that runs Kafka on a file of settings; that file's name is added.
         alone: it is the only one of its cluster.
     """
 
-    def __init__(self, number: int, port: int, folder: Path, java: list[str], alone: bool) -> None:
-        self.number, self.port, self.folder = number, port, folder
+    def __init__(self, number: int, door: tuple[int, Context], folder: Path, java: list[str], alone: bool) -> None:
+        self.number, self.door, self.folder = number, door, folder
         self.log = folder / "kafka.log"
         log4j = f"-Dlog4j2.configurationFile={folder / 'log4j2.properties'}"
         self._command = [java[0], log4j, *java[1:], "kafka.Kafka"]
@@ -50,15 +51,15 @@ class Broker:
         """Stop it with SIGTERM, with SIGKILL if it takes longer than STOP_SECONDS."""
         stop_all([self])
 
-    def wait_until(self, check: Callable[[int], bool], deadline: float) -> None:
-        """Wait until `check(port)` holds; while Kafka does not answer, it may raise what probe.py raises.
+    def wait_until(self, check: Callable[[int, Context], bool], deadline: float) -> None:
+        """Wait until `check(*door)` holds; while Kafka does not answer, it may raise what probe.py raises.
 
         Raises:
             KafkaStartError: the broker has ended, or the deadline (on the monotonic clock) has passed.
         """
         while True:
             with contextlib.suppress(OSError, struct.error):
-                if check(self.port):
+                if check(*self.door):
                     return
             if not self.is_running():
                 raise KafkaStartError(f"Broker {self.number} ended: {self.last_words()} (log: {self.log})")

@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from common.programs import Program, free_ports
@@ -16,6 +16,7 @@ from .broker_settings import jvm_flags
 from .cluster_files import folder_of, format_data, write_cluster
 from .jars import KafkaStartError, class_path, java, one_line
 from .leftovers import end_leftover, lock_folder, refuse_if_taken
+from .locked import Lock, folder_in
 from .probe import broker_ids, gives_producer_ids, has_coordinator
 
 START_SECONDS = 60.0  # a start that takes longer has failed
@@ -29,14 +30,25 @@ class EmbeddedKafka:
         port: the first broker's port, the others follow; 0 picks free ones.
         data_dir: where messages stay from one start to the next; None for a temporary folder.
         run_dir: where the list of jars is kept.
+        secure: only for users with a password, by TLS; see `locked.py`.
+        format_options: further words for Kafka's own tool when it formats the data folder.
 
     Raises (on entering):
         KafkaAlreadyRunning: the port or the folder is in use by a Kafka.
         KafkaStartError: anything else; the message is one line.
     """
 
-    def __init__(self, brokers: int = 1, port: int = 0, data_dir: Path | None = None, run_dir: Path = RUN_DIR) -> None:
+    def __init__(
+        self,
+        brokers: int = 1,
+        port: int = 0,
+        data_dir: Path | None = None,
+        run_dir: Path = RUN_DIR,
+        secure: bool = False,
+        format_options: Sequence[str] = (),
+    ) -> None:
         self._first_port, self._run_dir = port, run_dir
+        self._secure, self._format_options = secure, format_options
         self._temporary = data_dir is None
         self.data_dir = Path("" if data_dir is None else data_dir).absolute()
         self.ids = range(1, brokers + 1)
@@ -48,6 +60,10 @@ class EmbeddedKafka:
     def bootstrap_servers(self) -> str:
         """The address for clients: `localhost:9092`, with a comma between several."""
         return ",".join(f"localhost:{port}" for port in self.ports.values())
+
+    def user(self, name: str) -> Path:
+        """Return the file of client properties of a user of a locked Kafka; it holds the password."""
+        return folder_in(self.data_dir) / f"{name}.properties"
 
     def __enter__(self) -> "EmbeddedKafka":
         if os.name != "posix":
@@ -122,24 +138,31 @@ class EmbeddedKafka:
         folders = [folder_of(self.data_dir, i) for i in self.ids]
         for folder in folders:
             end_leftover(folder)
-        free = iter(free_ports(2 * len(self.ids)))
+        free = iter(free_ports(3 * len(self.ids)))
         self.ports = {i: self._first_port + i - 1 if self._first_port else next(free) for i in self.ids}
         for port in self.ports.values():
             refuse_if_taken(port)
         jars = os.pathsep.join(class_path(self._run_dir))
         controllers = {i: next(free) for i in self.ids}
-        cluster_id = write_cluster(self.data_dir, self.ports, controllers, self.bootstrap_servers)
-        format_data(folders, cluster_id, java(), jars)
+        inner = {i: next(free) for i in self.ids} if self._secure else self.ports
+        lock = Lock(folder_in(self.data_dir)) if self._secure else None
+        cluster_id = write_cluster(self.data_dir, self.ports, controllers, self.bootstrap_servers, lock, inner)
+        format_data(folders, cluster_id, java(), jars, self._format_options)
         command = [java(), *jvm_flags(len(self.ids)), "-cp", jars]
         for i, folder in zip(self.ids, folders, strict=True):
-            self._brokers[i] = Broker(i, self.ports[i], folder, command, alone=len(self.ids) == 1)
+            door = inner[i], lock.context() if lock else None
+            self._brokers[i] = Broker(i, door, folder, command, alone=len(self.ids) == 1)
             self._brokers[i].start()
         self._wait_until_ready(self.ids)
+        if lock:
+            lock.make_users(inner[1], self.bootstrap_servers)
 
     def _wait_until_ready(self, ids: Iterable[int]) -> None:
         expected, deadline = set(ids), time.monotonic() + START_SECONDS
         for i in expected:
-            self._brokers[i].wait_until(lambda port: expected <= broker_ids(port), deadline)
+            self._brokers[i].wait_until(lambda *door: expected <= broker_ids(*door), deadline)
         for i in expected:
-            self._brokers[i].wait_until(lambda port: all(has_coordinator(port, kind) for kind in (0, 1)), deadline)
+            self._brokers[i].wait_until(
+                lambda *door: all(has_coordinator(*door, kind=kind) for kind in (0, 1)), deadline
+            )
             self._brokers[i].wait_until(gives_producer_ids, deadline)

@@ -3,7 +3,7 @@
 import json
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from common.programs import Program, ProgramFailed
 
 from .broker_settings import LOG4J, QUICK_FLAGS, broker_settings, node_settings
 from .jars import KafkaStartError, one_line
+from .locked import Lock
 
 FORMAT_SECONDS = 60.0
 
@@ -20,11 +21,19 @@ def folder_of(data_dir: Path, number: int) -> Path:
     return data_dir / f"broker-{number}"
 
 
-def write_cluster(data_dir: Path, ports: Mapping[int, int], controllers: Mapping[int, int], servers: str) -> str:
+def write_cluster(
+    data_dir: Path,
+    ports: Mapping[int, int],
+    controllers: Mapping[int, int],
+    servers: str,
+    lock: Lock | None,
+    inner: Mapping[int, int],
+) -> str:
     """Write each broker's settings; return the cluster's id.
 
-    `ports` and `controllers` have each broker's port for clients and for its controller. They may change from one start
-    to the next, the cluster's id must not. `servers` is the address for clients.
+    `ports` and `controllers` have each broker's port for clients and for its controller, `inner` that for other brokers
+    where there is a lock. They may change from one start to the next, the cluster's id must not. `servers` is the
+    address for clients.
     """
     state = data_dir / "cluster.json"
     try:
@@ -34,8 +43,12 @@ def write_cluster(data_dir: Path, ports: Mapping[int, int], controllers: Mapping
         raise KafkaStartError(f"{state} is damaged: delete the folder {data_dir}, or use another.") from None
     if count != len(ports):
         raise KafkaStartError(f"{data_dir} holds the data of --brokers {count}: use another --data-dir.")
+    if known and ("inner_port" in known) != (lock is not None):
+        how = "without" if lock else "with"
+        raise KafkaStartError(f"{data_dir} holds the data of a Kafka {how} --secure: use another --data-dir.")
     new = state.with_suffix(".new")
     known = {"brokers": count, "cluster_id": cluster_id, "bootstrap_servers": servers}
+    known |= {"inner_port": inner[min(inner)]} if lock else {}
     new.write_text(json.dumps(known), encoding="utf-8")
     new.replace(state)
     for number, port in ports.items():
@@ -43,19 +56,22 @@ def write_cluster(data_dir: Path, ports: Mapping[int, int], controllers: Mapping
         folder.mkdir(exist_ok=True)
         (folder / "log4j2.properties").write_text(LOG4J.format(folder=folder.as_posix()), encoding="utf-8")
         settings = broker_settings(len(ports)) | node_settings(number, port, dict(controllers), folder / "data")
+        settings = lock.settings(settings, inner[number]) if lock else settings
         lines = [f"{name}={value}" for name, value in settings.items()]
         (folder / "server.properties").write_text("\n".join(lines), encoding="utf-8")
     return cluster_id
 
 
-def format_data(folders: list[Path], cluster_id: str, java: str, class_path: str) -> None:
+def format_data(folders: list[Path], cluster_id: str, java: str, class_path: str, more: Sequence[str] = ()) -> None:
     """Make each broker's data folder a Kafka one, unless it is one: that takes Java a second.
+
+    `more` are further words for Kafka's tool.
 
     Raises:
         KafkaStartError: a folder cannot be formatted, or it takes too long.
     """
     tool = [java, *QUICK_FLAGS, "-cp", class_path, "kafka.tools.StorageTool", "format"]
-    options = ["--ignore-formatted", "--cluster-id", cluster_id, "--config"]
+    options = ["--ignore-formatted", "--cluster-id", cluster_id, *more, "--config"]
     with ExitStack() as stack:
         programs = [
             stack.enter_context(Program([*tool, *options, folder / "server.properties"]))

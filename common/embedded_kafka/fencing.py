@@ -36,10 +36,12 @@ def controller_properties(properties: str) -> str:
     for broker_only in ("advertised.listeners", "inter.broker.listener.name"):
         del settings[broker_only]
     [controller] = [one for one in settings["listeners"].split(",") if one.startswith("CONTROLLER:")]
+    protocols = settings["listener.security.protocol.map"].split(",")
+    [protocol] = [one for one in protocols if one.startswith("CONTROLLER:")]
     settings |= {
         "process.roles": "controller",
         "listeners": controller,
-        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT",
+        "listener.security.protocol.map": protocol,
         "broker.session.timeout.ms": str(SESSION_MS),
         "broker.heartbeat.interval.ms": str(SESSION_MS // 2),
     }

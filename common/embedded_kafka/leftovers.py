@@ -12,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from .jars import FETCH_SECONDS, KafkaStartError, one_line
+from .locked import context_of, folder_in
 from .probe import broker_ids
 
 END_SECONDS = 2.0  # for a broker that is left over, after each signal
@@ -40,8 +41,10 @@ def lock_folder(data_dir: Path) -> FileLock:
             lock.acquire(timeout=0.1)
             return lock
         with contextlib.suppress(OSError, ValueError, LookupError, struct.error):  # the owner may be starting
-            servers = json.loads((data_dir / "cluster.json").read_text(encoding="utf-8"))["bootstrap_servers"]
-            if found := broker_ids(int(servers.split(",")[0].rpartition(":")[2])):
+            known = json.loads((data_dir / "cluster.json").read_text(encoding="utf-8"))
+            servers, inner_port = known["bootstrap_servers"], known.get("inner_port")
+            port = inner_port or int(servers.split(",")[0].rpartition(":")[2])
+            if found := broker_ids(port, context_of(folder_in(data_dir)) if inner_port else None):
                 raise KafkaAlreadyRunning(servers, len(found))
         if time.monotonic() > deadline:
             raise KafkaStartError(f"Another program has held {data_dir} for {FETCH_SECONDS:.0f} s.")

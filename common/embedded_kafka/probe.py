@@ -9,12 +9,20 @@ Source: the message formats in the protocol guide of Apache Kafka 4.3.
 
 import random
 import socket
+import ssl
 import struct
+from contextlib import nullcontext
+
+Context = ssl.SSLContext | None  # how to speak to a locked broker
 
 
-def _ask(port: int, api_key: int, version: int, body: bytes) -> bytes:
+def _ask(port: int, context: Context, api_key: int, version: int, body: bytes) -> bytes:
     """Send one request to localhost and return the answer's body. Raises OSError where no Kafka answers in 2 s."""
-    with socket.create_connection(("127.0.0.1", port), timeout=2) as connection, connection.makefile("rb") as answer:
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=2) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") if context else nullcontext(plain) as connection,
+        connection.makefile("rb") as answer,
+    ):
         number = random.getrandbits(31)
         request = struct.pack(">hhih", api_key, version, number, -1) + body  # -1: the client has no name
         connection.sendall(struct.pack(">i", len(request)) + request)
@@ -24,9 +32,9 @@ def _ask(port: int, api_key: int, version: int, body: bytes) -> bytes:
         return answer.read(struct.unpack(">ii", head)[0] - 4)
 
 
-def broker_ids(port: int) -> set[int]:
+def broker_ids(port: int, context: Context = None) -> set[int]:
     """Return the ids of the brokers that the one at this port can see. Raises OSError where no Kafka answers."""
-    answer = _ask(port, 3, 1, struct.pack(">i", 0))  # Metadata, of no topic
+    answer = _ask(port, context, 3, 1, struct.pack(">i", 0))  # Metadata, of no topic
     ids, place = set(), 4
     for _ in range(struct.unpack_from(">i", answer)[0]):
         ids.add(struct.unpack_from(">i", answer, place)[0])
@@ -36,13 +44,16 @@ def broker_ids(port: int) -> set[int]:
     return ids
 
 
-def has_coordinator(port: int, kind: int) -> bool:
+def has_coordinator(port: int, context: Context, kind: int) -> bool:
     """Ask for the coordinator of a group (0) or a transaction (1): the first time this creates Kafka's own topic."""
     name = b"ready?"
-    answer = _ask(port, 10, 1, struct.pack(">h", len(name)) + name + struct.pack(">b", kind))  # FindCoordinator
+    answer = _ask(
+        port, context, 10, 1, struct.pack(">h", len(name)) + name + struct.pack(">b", kind)
+    )  # FindCoordinator
     return struct.unpack_from(">ih", answer)[1] == 0
 
 
-def gives_producer_ids(port: int) -> bool:
+def gives_producer_ids(port: int, context: Context) -> bool:
     """Ask for a producer id: a broker's first one takes a moment, and clients log that."""
-    return struct.unpack_from(">ih", _ask(port, 22, 0, struct.pack(">hi", -1, 60_000)))[1] == 0  # InitProducerId
+    answer = _ask(port, context, 22, 0, struct.pack(">hi", -1, 60_000))  # InitProducerId
+    return struct.unpack_from(">ih", answer)[1] == 0

@@ -8,6 +8,7 @@ from confluent_kafka import KafkaError, Message, Producer
 from common.errors import ProgramError
 
 from .connection import DEAD_LETTER_MAX_BYTES
+from .refusals import raise_if_forbidden
 from .stopping import GRACE_SECONDS, Stop
 from .topics import DEAD_LETTER
 
@@ -66,5 +67,15 @@ def raise_undelivered(error: KafkaError | None, message: Message) -> None:
     Raises:
         ProgramError: Kafka refused the message.
     """
+    raise_if_refused(error, message)
     if error:
         raise ProgramError(f"Kafka does not take a message for the topic {message.topic()}: {error.str()}.")
+
+
+def raise_if_refused(error: KafkaError | None, message: Message) -> None:
+    """Handle a delivery report of a program that goes on where one message is not delivered.
+
+    Raises:
+        ProgramError: it may not write to this topic at all.
+    """
+    raise_if_forbidden(error, f"to write to the topic {message.topic()}")

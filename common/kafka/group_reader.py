@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from .connection import check_member
 from .offsets import place
 
 NO_SUCH_OFFSET = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
@@ -92,8 +93,10 @@ class GroupReader:
         first = self._consumer.poll(seconds)
         # `if first` would be false for a message with an empty value
         messages = [first, *(self._consumer.consume(most - 1, 0) if most > 1 else [])] if first is not None else []
-        if any(error.code() in NO_SUCH_OFFSET for error in map(Message.error, messages) if error):
-            self.rewind()
+        for message in filter(Message.error, messages):
+            check_member(message)
+            if message.error().code() in NO_SUCH_OFFSET:  # pyright: ignore[reportOptionalMemberAccess]
+                self.rewind()
         if self.behind:
             return []
         if self._rebalances != rebalances:  # some may be another member's by now

@@ -5,13 +5,13 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
     OffsetSpec,  # pyright: ignore[reportPrivateImportUsage]
 )
 
-from .connection import ANSWER_SECONDS, base_config
+from .connection import ANSWER_SECONDS, base_config, check_reader
 from .topics import partition_count
 
 LOOK_SECONDS = 1.0  # from one look for new partitions to the next
@@ -72,7 +72,7 @@ class Tail:
             self._go_to({number: high for number, (_, high) in ends.items()})
 
     def poll(self, seconds: float) -> Message | None:
-        """Return the next message, or None if there is none in time."""
+        """Return the next message, or None if there is none in time. Raises ProgramError if it may not read."""
         if time.monotonic() - self._looked > LOOK_SECONDS:
             self._add_new(seconds)
         message = self._consumer.poll(seconds)
@@ -80,6 +80,8 @@ class Tail:
         if message is not None and not message.error():
             number, offset = place(message)
             self._next[number] = offset + 1
+        elif message is not None:
+            check_reader(message)
         return message
 
     def _add_new(self, seconds: float) -> None:
@@ -102,6 +104,12 @@ class Tail:
 def place(message: Message) -> tuple[int, int]:
     """Return partition and offset, which every message that was consumed has."""
     return message.partition(), message.offset()  # pyright: ignore[reportReturnType]
+
+
+def at_end(message: Message) -> bool:
+    """Return whether this is not a message but the end of a partition (with `enable.partition.eof`)."""
+    error = message.error()
+    return error is not None and error.code() == KafkaError._PARTITION_EOF
 
 
 def next_offsets(messages: list[Message]) -> dict[int, int]:

@@ -12,7 +12,7 @@ from confluent_kafka.admin import (
     ResourceType,  # pyright: ignore[reportPrivateImportUsage]
 )
 
-from .connection import ANSWER_SECONDS, reader_config
+from .connection import ANSWER_SECONDS, check_reader, reader_config
 from .offsets import edges, place
 from .topics import partition_count
 
@@ -65,6 +65,8 @@ def with_oldest(topic: str, partitions: list[Partition]) -> list[Partition]:
         deadline = time.monotonic() + PEEK_SECONDS
         while found.keys() < open_.keys() and time.monotonic() < deadline:
             message = consumer.poll(0.1)
+            if message is not None:
+                check_reader(message)
             if message is not None and (number := message.partition()) in open_:
                 found.setdefault(number, None if message.error() else message)
                 consumer.pause([TopicPartition(topic, number)])

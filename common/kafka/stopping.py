@@ -12,6 +12,12 @@ GRACE_SECONDS = 2.0  # after a request to end: longest wait for what is in hand
 HARD_STOP_SECONDS = 2.7  # after a request to end: the program is gone
 
 
+def default_signals() -> None:
+    """Have Ctrl-C and SIGTERM end the program again as they end any."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 class Stop:
     """Set by SIGTERM or Ctrl-C: `while not stop.requested:` ends its round and leaves.
 

@@ -17,10 +17,12 @@ from confluent_kafka.admin import (
 from common.errors import ProgramError
 
 from .connection import ANSWER_SECONDS, DEAD_LETTER_MAX_BYTES, MESSAGE_MAX_BYTES
+from .names import named
+from .refusals import raise_if_forbidden
 
-TASKS = "tasks"
-RESULTS = "results"
-DEAD_LETTER = "tasks.dead-letter"
+TASKS = named("tasks")
+RESULTS = named("results")
+DEAD_LETTER = named("tasks.dead-letter")
 # On a task: after how many milliseconds nobody waits for its result. Older clients say it as Unix time in milliseconds.
 TIMEOUT_HEADER, DEADLINE_HEADER = "timeout-ms", "deadline-ms"
 # A message carries the time at which the broker has appended it: one clock for all, whoever sends.
@@ -53,6 +55,7 @@ def create_topics(admin: AdminClient, partitions: int = 1) -> dict[str, int]:
             done[name] = wanted[name]
         except KafkaException as error:
             if error.args[0].code() not in FASTER:
+                raise_if_forbidden(error.args[0], f"to make the topic {name}, and it is not there")
                 raise ProgramError(f"Kafka does not make the topic {name}: {error.args[0].str()}") from None
     deadline = time.monotonic() + ADMIN_SECONDS
     while any(_counts(admin).get(name, 0) < wanted[name] for name in futures):  # brokers learn of it one by one
@@ -90,5 +93,11 @@ def new_topic(name: str, partitions: int) -> NewTopic:
 
 
 def partition_count(client: Any, topic: str, seconds: float = ANSWER_SECONDS) -> int:
-    """Return how many partitions a topic has, 0 if it does not exist; wait this long at most for the answer."""
-    return len(client.list_topics(topic, timeout=seconds).topics[topic].partitions)
+    """Return how many partitions a topic has, 0 if it does not exist; wait this long at most for the answer.
+
+    Raises:
+        ProgramError: it may not be seen.
+    """
+    found = client.list_topics(topic, timeout=seconds).topics[topic]
+    raise_if_forbidden(found.error, f"the topic {topic}")
+    return len(found.partitions)

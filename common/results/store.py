@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from common.errors import ProgramError
+from common.kafka.names import named
 
-GROUP = "iris-persisters-"  # the store's id follows
+GROUP = named("iris-persisters-")  # the store's id follows
 BUSY_SECONDS = 5.0  # longest wait for another program that is writing
 
 SCHEMA = """

@@ -185,7 +185,7 @@ def test_a_member_that_its_group_has_lost_begins_anew(capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit) as ended:
         run_with_kafka(main)
     assert (ended.value.code, len(starts)) == (7, 2)
-    assert capsys.readouterr().err == "Kafka has lost this program's membership (gone). Joining again ...\n"
+    assert capsys.readouterr().err == "Kafka has lost this program's membership (gone). Joining again in 1 s ...\n"
 
 
 def test_what_a_member_reports_comes_out_of_its_poll(monkeypatch: pytest.MonkeyPatch):

@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient
 
 from common.errors import ProgramError
 from common.kafka.connection import connect, run_with_kafka
-from common.kafka.progress import Partition, look, topic_settings, written_since
+from common.kafka.progress import Partition, hours_left, look, topic_settings, written_since
 from common.kafka.refusals import raise_if_forbidden
 from common.kafka.topics import DEAD_LETTER, TASKS
 from common.terminal import ArgumentParser
@@ -27,9 +27,8 @@ from common.terminal import ArgumentParser
 from .worker.task_queue import GROUP
 
 LOOK_SECONDS = 0.5  # from one look to the next
-MINUTE_MS, HOUR_MS = 60_000, 3_600_000
+MINUTE_MS = 60_000
 MANY = 100  # dead letters in a minute that are worth a word
-NEAR = 0.8  # of the time that a topic keeps its messages
 
 
 def table(partitions: list[Partition]) -> str:
@@ -74,13 +73,11 @@ def warnings(admin: AdminClient, partitions: list[Partition]) -> list[str]:
     """Return a line for each partition whose oldest task is soon deleted, and one if the senders' clocks count."""
     if not partitions:
         return []
-    settings, now_ms = topic_settings(admin, TASKS), time.time() * 1000
-    kept_ms, found = int(settings["retention.ms"]), []
+    settings, found = topic_settings(admin, TASKS), []
     for p in partitions:
-        if p.oldest_ms and 0 < NEAR * kept_ms < now_ms - p.oldest_ms:
-            left = max(0.0, kept_ms - (now_ms - p.oldest_ms)) / HOUR_MS
+        if p.oldest_ms and (left := hours_left(p.oldest_ms, settings)) is not None:
             found.append(f"partition {p.number}: its oldest task will be deleted by age in {left:.1f} hours")
-    if settings["message.timestamp.type"] != "LogAppendTime":
+    if settings.get("message.timestamp.type") == "CreateTime":
         found.append("time limits count by the senders' clocks: python -m 5_task_queue.kafka_setup changes that")
     return found
 

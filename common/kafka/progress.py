@@ -16,6 +16,8 @@ from .connection import ANSWER_SECONDS, check_reader, reader_config
 from .offsets import edges, place
 from .topics import partition_count
 
+HOUR_MS = 3_600_000
+NEAR = 0.8  # of the time for which a topic keeps its messages: then it is worth a warning
 PEEK_SECONDS = 5.0  # longest wait for the oldest messages
 
 
@@ -111,7 +113,16 @@ def written_since(admin: AdminClient, topic: str, since_ms: int) -> int:
 
 
 def topic_settings(admin: AdminClient, topic: str) -> dict[str, str]:
-    """Return a topic's settings by their name."""
+    """Return a topic's settings by their name; nothing where Kafka does not let this user see them."""
     resource = ConfigResource(ResourceType.TOPIC, topic)
-    entries: Any = admin.describe_configs([resource], request_timeout=ANSWER_SECONDS)[resource].result(ANSWER_SECONDS)
-    return {name: entry.value for name, entry in entries.items()}
+    try:
+        asked: Any = admin.describe_configs([resource], request_timeout=ANSWER_SECONDS)[resource]
+        return {name: entry.value for name, entry in asked.result(ANSWER_SECONDS).items()}
+    except KafkaException:
+        return {}
+
+
+def hours_left(written_ms: int, settings: dict[str, str]) -> float | None:
+    """Return when a message will be deleted by age, in hours; None while most of its time is left, or it is kept."""
+    kept_ms, age_ms = int(settings.get("retention.ms", -1)), time.time() * 1000 - written_ms
+    return max(0.0, kept_ms - age_ms) / HOUR_MS if 0 < NEAR * kept_ms < age_ms else None

@@ -5,6 +5,7 @@ results; nothing is committed to Kafka. Killed anywhere, a persister goes on whe
 """
 
 import sys
+import time
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -17,11 +18,13 @@ from common.iris_dto import Result
 from common.kafka.connection import ANSWER_SECONDS, Connection, consumer_config
 from common.kafka.group_reader import GroupReader
 from common.kafka.offsets import edges, next_offsets
+from common.kafka.progress import hours_left, topic_settings
 from common.kafka.stopping import Stop
 from common.kafka.topics import RESULTS
 from common.results.store import PositionMovedError, Row, Span
 
 POLL_SECONDS = 0.5
+LOOK_SECONDS = 60.0  # from one look at the age of what is stored to the next
 MAX_BATCH = 5000  # results per transaction of the store
 RETRY_SECONDS = (0.5, 1, 2, 4, 8)  # growing waits while the store or Kafka does not answer; the last one repeats
 
@@ -65,6 +68,7 @@ class Persister:
         self.away, self.where = away, where
         self.topic_id = ""
         self.skipped = 0
+        self._next_look = 0.0  # at the age of what is not stored yet, on the monotonic clock
         self.reader = GroupReader(consumer, RESULTS, self._positions)
 
     def subscribe(self) -> None:
@@ -79,7 +83,17 @@ class Persister:
 
     def take(self) -> list[Message]:
         """Return what is waiting, or wait for one message."""
-        return self.reader.take(MAX_BATCH, POLL_SECONDS)
+        messages = self.reader.take(MAX_BATCH, POLL_SECONDS)
+        if messages and time.monotonic() > self._next_look:
+            self._warn_if_late(messages[0])
+        return messages
+
+    def _warn_if_late(self, oldest: Message) -> None:
+        """Say so before Kafka deletes results by age that are not stored yet."""
+        self._next_look = time.monotonic() + LOOK_SECONDS
+        left = hours_left(oldest.timestamp()[1], topic_settings(self.admin, RESULTS))
+        if left is not None:
+            print(f"The oldest result not stored yet will be deleted by age in {left:.1f} hours.", file=sys.stderr)
 
     def persist(self, messages: list[Message]) -> int:
         """Store the results among the messages; return how many rows are new."""

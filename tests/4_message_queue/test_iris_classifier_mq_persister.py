@@ -12,14 +12,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from common.kafka.connection import base_config, consumer_config
-from common.kafka.topics import RESULTS
+from common.kafka.topics import RESULTS, RETENTION_MS
 from common.results.persister import Persister
 from common.results.store import ResultStore
-from tests.helpers import STOP_SECONDS, WAIT_SECONDS, Program, X, admin_of, produce, until
+from tests.helpers import STOP_SECONDS, WAIT_SECONDS, Program, X, admin_of, produce, set_topic, until
 
 PERSISTER = "4_message_queue.iris_classifier_mq_persister"
 Start = Callable[..., Program]
@@ -95,6 +95,17 @@ def test_two_stores_are_two_complete_copies(topics, program: Start, kafka_env: d
     for path in databases:
         with ResultStore(path) as store:
             until(lambda store=store: store.count() == 1000, what=f"all stored in {path.name}")
+
+
+def test_results_that_will_soon_be_deleted_by_age_are_warned_of(topics, program: Start, kafka_env: dict[str, str]):
+    servers = topics()
+    set_topic(admin_of(servers), RESULTS, {"message.timestamp.type": "CreateTime"})
+    producer = Producer({"bootstrap.servers": servers, "log_level": 0})
+    producer.produce(RESULTS, result(1), timestamp=int(time.time() * 1000 - 0.9 * RETENTION_MS[RESULTS]))
+    assert producer.flush(WAIT_SECONDS) == 0
+    one = program(PERSISTER, env=kafka_env)
+    one.wait_for_line("stored 1 results")
+    assert one.errors == "The oldest result not stored yet will be deleted by age in 2.4 hours.\n"
 
 
 def test_what_is_no_result_is_skipped_and_the_list_shows_the_rest(

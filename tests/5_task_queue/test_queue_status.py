@@ -8,16 +8,9 @@ from collections.abc import Callable
 
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import (
-    AdminClient,  # pyright: ignore[reportPrivateImportUsage]
-    AlterConfigOpType,  # pyright: ignore[reportPrivateImportUsage]
-    ConfigEntry,  # pyright: ignore[reportPrivateImportUsage]
-    ConfigResource,  # pyright: ignore[reportPrivateImportUsage]
-    ResourceType,  # pyright: ignore[reportPrivateImportUsage]
-)
 
 from common.kafka.topics import RETENTION_MS, TASKS
-from tests.helpers import WAIT_SECONDS, Program, X, admin_of, committed, count, produce, until
+from tests.helpers import WAIT_SECONDS, Program, X, admin_of, committed, count, produce, set_topic, until
 
 MODULE = "5_task_queue.queue_status"
 WORKER = "5_task_queue.iris_classifier_task_queue_worker"
@@ -167,7 +160,7 @@ def test_tasks_that_will_soon_be_deleted_and_senders_clocks_are_warned_of(
 ):
     servers = topics(partitions=1)
     admin = admin_of(servers)
-    set_topic(admin, {"message.timestamp.type": "CreateTime"})
+    set_topic(admin, TASKS, {"message.timestamp.type": "CreateTime"})
     old_ms = int((time.time() - 0.9 * RETENTION_MS[TASKS] / 1000) * 1000)
     producer = Producer({"bootstrap.servers": servers, "log_level": 0})
     producer.produce(TASKS, json.dumps({"task_id": "old", "X": X}), timestamp=old_ms)
@@ -182,9 +175,3 @@ def test_tasks_that_will_soon_be_deleted_and_senders_clocks_are_warned_of(
     again = program(MODULE, env=kafka_env)
     assert again.wait() == 0
     assert again.output.splitlines()[-1] == warned
-
-
-def set_topic(admin: AdminClient, settings: dict[str, str]) -> None:
-    changes = [ConfigEntry(*item, incremental_operation=AlterConfigOpType.SET) for item in settings.items()]
-    resource = ConfigResource(ResourceType.TOPIC, TASKS, incremental_configs=changes)
-    admin.incremental_alter_configs([resource])[resource].result(timeout=WAIT_SECONDS)

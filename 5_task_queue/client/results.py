@@ -16,7 +16,7 @@ from common.results.store import ResultStore
 from common.settings import load_settings
 from common.terminal import show
 
-LATEST = 200_000  # results of one partition in which an old answer is looked for
+LATEST = 100_000  # results of one partition in which an old answer is looked for
 LOOK_UP_SECONDS = 5.0  # longest time for it
 
 

@@ -123,6 +123,7 @@ def reader_config(connection: Connection | None = None) -> Config:
         "enable.auto.commit": False,
         "auto.offset.reset": "earliest",
         "isolation.level": "read_committed",  # results of an aborted transaction do not count
+        "fetch.queue.backoff.ms": 10,  # one that was idle has a full queue, and would begin anew after a second
     }
 
 

@@ -3,14 +3,17 @@
 import importlib
 import json
 import re
+import statistics
+import time
 import uuid
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
 from confluent_kafka import Producer
 
-from common.iris_dto import EXPECTED, SPECIES
+from common.iris_dto import EXPECTED, SPECIES, Measurement
 from common.kafka.connection import Connection
 from common.kafka.topics import RESULTS, TASKS, TIMEOUT_HEADER
 from common.terminal import PROMPT
@@ -199,3 +202,29 @@ def test_an_old_answer_is_looked_for_in_one_partition_and_not_for_ever(
     assert 30 <= len(found) <= 40  # the latest ten of each partition
     assert set(found) <= set(ids[100:])
     assert results._published(str(uuid.uuid4()), Connection()) is None
+
+
+@pytest.mark.slow
+def test_an_idle_clients_next_answer_does_not_wait_for_results_of_others(
+    topics, program: Start, kafka_env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+):
+    servers = topics(partitions=2)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", servers)
+    program(WORKER, env=kafka_env).wait_for_line("holds partitions")
+    module: Any = importlib.import_module(CLIENT)
+    client = module.TaskClient()
+
+    def seconds_after(foreign: int) -> float:
+        """Return how long an answer takes to a client that was idle while so many results of others came."""
+        produce(servers, RESULTS, [b"{}"] * foreign, settings={"queue.buffering.max.messages": 1_000_000})
+        client._results._read -= 10 * module.IDLE_SECONDS  # as if it had rested
+        began = time.monotonic()
+        client.position()
+        client.predict(Measurement(**X), str(uuid.uuid4()), WAIT_SECONDS)
+        return time.monotonic() - began
+
+    with closing(client):
+        seconds_after(0)
+        usual = statistics.median(seconds_after(0) for _ in range(5))
+        idle = statistics.median(seconds_after(150_000) for _ in range(5))  # more than its queue takes
+    assert idle < usual + 0.5  # a client that waits for room in its queue waits for a second

@@ -2,7 +2,9 @@
 
 import json
 import random
+import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from importlib import import_module
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 from confluent_kafka import Message, Producer
 
+from common.embedded_kafka import EmbeddedKafka
 from common.iris_dto import EXPECTED, SPECIES, Measurement, Result
 from common.iris_model import IrisModel, load_data, predict_many
 from common.kafka.topics import DEAD_LETTER, RESULTS, TASKS
@@ -258,6 +261,38 @@ def test_sigterm_ends_a_busy_worker_within_3_seconds_and_the_next_one_does_the_r
     assert set(answers(found)) == set(ids)
     if delivery == "exactly-once":
         assert len(messages(servers, RESULTS, 300)) == 300
+
+
+@pytest.mark.parametrize("frozen", [1.0, 2.4])
+def test_sigterm_while_a_commit_is_slow_doubles_nothing_exactly_once(
+    frozen: float, topics, program: Start, kafka_env: dict[str, str], kafka: EmbeddedKafka
+):
+    servers = topics(partitions=2)
+    env = kafka_env | {"IRIS_SIMULATED_CPU_SECONDS": "0.002"}
+    first = program(WORKER, "--delivery", "exactly-once", env=env)
+    first.wait_for_line("holds partitions 0, 1")
+    ids, tasks = flowers(2000)
+    produce(servers, TASKS, tasks, ids)
+    until(lambda: committed(servers, GROUP, TASKS) > 0, what="a first batch committed")
+    kafka.pause(1)
+    try:
+        began = time.monotonic()
+        first.terminate()
+        until(lambda: time.monotonic() - began > frozen)
+    finally:
+        kafka.resume(1)
+    first.wait(STOP_SECONDS)
+    assert committed(servers, GROUP, TASKS) < 2000, "stopped too late to show anything"
+    program(WORKER, "--delivery", "exactly-once", env=kafka_env)
+    until(lambda: committed(servers, GROUP, TASKS) == 2000, what="all done")
+    ends = [f"end-{i}" for i in range(20)]  # behind all results, in both partitions
+    produce(servers, RESULTS, ends, ends)
+    seen = Counter(m.key() for m in messages(servers, RESULTS, lambda found: {m.key() for m in found} >= encoded(ends)))
+    assert seen == Counter(encoded([*ids, *ends]))
+
+
+def encoded(texts: list[str]) -> set[bytes]:
+    return {text.encode() for text in texts}
 
 
 def test_workers_share_the_partitions_and_say_which(topics, program: Start, kafka_env: dict[str, str]):

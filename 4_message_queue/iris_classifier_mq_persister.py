@@ -9,6 +9,7 @@ How that is done is in `common/results/persister.py` (reading) and `common/resul
 
 Run: python -m 4_message_queue.iris_classifier_mq_persister
      python -m 4_message_queue.iris_classifier_mq_persister --list
+     python -m 4_message_queue.iris_classifier_mq_persister --check --seconds 10
 """
 
 import sqlite3
@@ -17,10 +18,11 @@ from common.iris_dto import SPECIES
 from common.kafka.connection import Connection, connect, run_with_kafka
 from common.kafka.stopping import Stop
 from common.kafka.topics import create_topics
+from common.results.health import check
 from common.results.persister import Persister, results_consumer
 from common.results.store import ResultStore
 from common.settings import load_settings
-from common.terminal import ArgumentParser, say_ready
+from common.terminal import ArgumentParser, positive_seconds, say_ready
 
 
 def list_results(limit: int) -> int:
@@ -33,14 +35,25 @@ def list_results(limit: int) -> int:
     return 0
 
 
+def check_stored(seconds: float) -> int:
+    """Test whether the results that wait are being stored; return the exit code."""
+    admin = connect()
+    with ResultStore(load_settings().database) as store:
+        return check(admin, store, seconds, away=sqlite3.Error)
+
+
 def main(argv: list[str] | None = None, open_store: type[ResultStore] = ResultStore) -> int:
     """Take and store, until Ctrl-C or SIGTERM."""
     parser = ArgumentParser(__doc__, "kafka_bootstrap_servers", "database")
     parser.add_argument("--list", action="store_true", help="print what is stored and end")
     parser.add_argument("--limit", type=int, default=20, help="how many results --list prints")
+    parser.add_argument("--check", action="store_true", help="test whether results are being stored, and end")
+    parser.add_argument("--seconds", type=positive_seconds, default=5.0, metavar="S", help="time to show progress")
     args = parser.parse_args(argv)
     if args.list:
         return list_results(args.limit)
+    if args.check:
+        return check_stored(args.seconds)
 
     stop, connection = Stop(), Connection()
     admin = connect()

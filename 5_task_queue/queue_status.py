@@ -5,6 +5,9 @@ being done, not whether processes run: a worker can be alive and deaf. Exit code
 has moved on, or nothing waits. Exit code 1: it names the partitions that stand still and those that nobody holds, or
 says that most of what arrived in the last minute is not a task.
 
+With `--worker NAME` as well it is the health test of one worker, as a container needs it: the worker must be in the
+group, even if it holds nothing, and only its partitions count. One deaf worker does not make the others unhealthy.
+
 Give it more seconds than the slowest task takes: a partition moves on when its tasks are done.
 
 Run: python -m 5_task_queue.queue_status
@@ -19,7 +22,7 @@ from confluent_kafka.admin import AdminClient
 
 from common.errors import ProgramError
 from common.kafka.connection import connect, run_with_kafka
-from common.kafka.progress import Partition, hours_left, look, topic_settings, written_since
+from common.kafka.progress import Partition, hours_left, look, members, topic_settings, written_since
 from common.kafka.refusals import raise_if_forbidden
 from common.kafka.topics import DEAD_LETTER, TASKS
 from common.terminal import ArgumentParser
@@ -91,9 +94,28 @@ def check(admin: AdminClient, group: str, seconds: float) -> int:
         time.sleep(min(LOOK_SECONDS, seconds))
         now = look(admin, group, TASKS)
         found = problems(first, now, time.monotonic() - began)
-    found += bad_senders(admin)
+    return report(now, found + bad_senders(admin), warnings(admin, now))
+
+
+def check_worker(admin: AdminClient, group: str, seconds: float, worker: str) -> int:
+    """Look until every partition of this worker in which tasks wait has moved on; return the exit code."""
+    client_id = f"worker-{worker}"
+    first, began = look(admin, group, TASKS), time.monotonic()
+    while True:
+        now, took = look(admin, group, TASKS), time.monotonic() - began
+        mine = [p for p in now if p.member and p.member.split()[0] == client_id]
+        found = problems(first, mine, took)
+        if all(one.client_id != client_id for one in members(admin, group)):
+            found = [f"worker {worker} is not in the group {group}"]
+        if not found or took >= seconds:
+            return report(mine, found)
+        time.sleep(min(LOOK_SECONDS, seconds))
+
+
+def report(now: list[Partition], found: list[str], warned: list[str] | None = None) -> int:
+    """Print the table, what was found and what it comes to; return the exit code."""
     print(table(now))
-    for line in [*found, *warnings(admin, now)]:
+    for line in [*found, *(warned or [])]:
         print(line)
     lag = sum(p.lag for p in now)
     print(
@@ -113,12 +135,15 @@ def main(argv: list[str] | None = None) -> int:
         "--group", default=GROUP, metavar="G", help="of other workers of the topic (default: stage 5's)"
     )
     parser.add_argument("--check", action="store_true", help="test whether what waits is being done")
+    parser.add_argument("--worker", metavar="NAME", help="check this worker only (IRIS_WORKER_NAME, or its number)")
     parser.add_argument("--seconds", type=float, default=5.0, metavar="S", help="time to show progress (default: 5)")
     args = parser.parse_args(argv)
     if not 0 < args.seconds <= 3600:
         parser.error(f"--seconds: {args.seconds:g} is not a number above 0 and at most 3600")
     admin = connect()
     try:
+        if args.check and args.worker:
+            return check_worker(admin, args.group, args.seconds, args.worker)
         if args.check:
             return check(admin, args.group, args.seconds)
         partitions = look(admin, args.group, TASKS)

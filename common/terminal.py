@@ -32,6 +32,17 @@ class ArgumentParser(argparse.ArgumentParser):
         self.exit(2, f"{message[:1].upper()}{message[1:]}. Try --help.\n")
 
 
+def positive_seconds(text: str) -> float:
+    """Return the value of an option that is a time, for `type=`; argparse shows the message of the error."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 3600:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0 and at most 3600")
+    return value
+
+
 def read_lines(prompt: str = PROMPT) -> Iterator[list[str]]:
     """Yield the words of each line typed, until `q`, the end of the input or Ctrl-C.
 

@@ -1,6 +1,10 @@
-"""The Compose files are valid, give the embedded broker's settings, and the image's own set-up program accepts them."""
+"""The Compose files are valid, give the embedded broker's settings, and the image's own set-up program accepts them.
+
+The image that all our programs share has what they need. That they really run in it: `tests/containers`.
+"""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +17,8 @@ from common.embedded_kafka.jars import KAFKA, class_path, java
 from common.settings import ROOT, RUN_DIR
 
 FILES = [ROOT / stage / "docker-compose.yml" for stage in ("4_message_queue", "5_task_queue")]
+SERVICES = ROOT / "3_client_server" / "services" / "docker-compose.yml"
+ALL = ROOT / "compose.yaml"
 # What differs: a container has another network, another disk, and no fixed ports to find.
 DIFFERENT = {
     "listeners",
@@ -25,15 +31,19 @@ LOG4J = "Configuration: {Loggers: {Root: {level: INFO}, Logger: [{name: kafka, l
 both = pytest.mark.parametrize("path", FILES, ids=lambda path: path.parent.name)
 
 
+def services(path: Path) -> dict:
+    return YAML(typ="safe").load(path.read_text(encoding="utf-8"))["services"]
+
+
 def kafka_service(path: Path) -> dict:
-    return YAML(typ="safe").load(path.read_text(encoding="utf-8"))["services"]["kafka"]
+    return services(path)["kafka"]
 
 
 def as_property(variable: str) -> str:
     return variable.removeprefix("KAFKA_").lower().replace("_", ".")
 
 
-@both
+@pytest.mark.parametrize("path", [*FILES, SERVICES, ALL], ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_a_compose_file_follows_the_compose_specification(path: Path) -> None:
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(path)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60)
@@ -81,3 +91,39 @@ def test_the_image_s_set_up_program_formats_with_these_variables(tmp_path: Path)
     written = (tmp_path / "final" / "server.properties").read_text(encoding="utf-8").splitlines()
     assert "transaction.abort.timed.out.transaction.cleanup.interval.ms=1000" in written
     assert (tmp_path / "data" / "meta.properties").exists()
+
+
+def test_all_of_stage_5_runs_on_the_broker_of_its_own_file_and_the_services_are_those_of_theirs() -> None:
+    whole = services(ALL)
+    assert whole["kafka"]["extends"] == {"file": FILES[1].relative_to(ROOT).as_posix(), "service": "kafka"}
+    for name in ("model", "gateway"):
+        assert whole[name]["extends"] == {"file": SERVICES.relative_to(ROOT).as_posix(), "service": name}
+        assert whole[name]["profiles"] == ["services"]
+    inside = re.search(r"PLAINTEXT://(kafka:\d+)", kafka_service(FILES[1])["environment"]["KAFKA_ADVERTISED_LISTENERS"])
+    assert inside
+    assert whole["worker"]["environment"]["KAFKA_BOOTSTRAP_SERVERS"] == inside[1]
+
+
+def test_our_containers_may_do_little_and_are_looked_at_by_what_they_get_done() -> None:
+    ours = {name: one for name, one in services(ALL).items() if one.get("image") == "iris-classifier"}
+    assert ours.keys() == {"topics", "worker", "persister", "persister-postgres"}
+    for name, one in ours.items():
+        assert one["read_only"] is True and one["cap_drop"] == ["ALL"], name
+        assert one["restart"] == "on-failure", name
+        assert one["tmpfs"] == ["/tmp", "/app/.run"], name
+        assert name == "topics" or "--check" in " ".join(one["healthcheck"]["test"]), name
+    assert "ports" not in ours["worker"]
+
+
+def test_the_image_holds_what_the_containers_run_and_ignores_nothing_of_it() -> None:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    sources = [source for line in re.findall(r"^COPY (.+) \S+$", text, re.MULTILINE) for source in line.split()]
+    allowed = [line for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line[0] == "!"]
+    assert {f"!{source}" for source in sources} == set(allowed) - {"!/README.md"}
+    assert all((ROOT / source).exists() for source in sources)
+    modules = re.findall(r"python[,]? -m[,]? (\w+(?:\.\w+)+)", text + ALL.read_text(encoding="utf-8"))
+    assert len(modules) >= 7
+    for module in modules:
+        assert module.partition(".")[0] in sources
+        path = ROOT / module.replace(".", "/")
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module

@@ -8,6 +8,7 @@ Unlike SQLite's store, common/results/store.py:
   it broke during a commit, only the stored offset says whether the commit took effect.
 
 Run: python -m 5_task_queue.beyond.postgres_store --dsn postgresql://user@host/database
+     python -m 5_task_queue.beyond.postgres_store --check --seconds 10
 """
 
 from collections.abc import Iterable
@@ -17,9 +18,10 @@ from common.errors import ProgramError
 from common.kafka.connection import Connection, connect, run_with_kafka
 from common.kafka.stopping import Stop
 from common.kafka.topics import create_topics
+from common.results.health import check
 from common.results.persister import Persister, results_consumer
 from common.results.store import GROUP, PositionMovedError, Row, Span
-from common.terminal import ArgumentParser, say_ready
+from common.terminal import ArgumentParser, positive_seconds, say_ready
 
 try:
     import psycopg
@@ -164,16 +166,21 @@ def main(argv: list[str] | None = None, open_store: type[PostgresStore] = Postgr
     """Take and store, until Ctrl-C or SIGTERM."""
     parser = ArgumentParser(__doc__, "kafka_bootstrap_servers")
     parser.add_argument("--dsn", default="", help="the database (default: what PGHOST, PGDATABASE, PGPASSWORD ... say)")
+    parser.add_argument("--check", action="store_true", help="test whether results are being stored, and end")
+    parser.add_argument("--seconds", type=positive_seconds, default=5.0, metavar="S", help="time to show progress")
     args = parser.parse_args(argv)
 
     stop, connection = Stop(), Connection()
     admin = connect()
-    create_topics(admin)
+    if not args.check:
+        create_topics(admin)
     try:
         store = open_store(args.dsn)
     except psycopg.Error as error:
         raise ProgramError(f"No PostgreSQL to store in: {str(error).splitlines()[0]}.") from None
     with store:
+        if args.check:
+            return check(admin, store, args.seconds, away=psycopg.Error)
         consumer = results_consumer(store.group, connection)
         persister = Persister(admin, consumer, store, stop, away=psycopg.OperationalError, where=store.where)
         persister.subscribe()

@@ -28,7 +28,7 @@ def take_slot(slot: int | None = None) -> tuple[str, FileLock]:
     """Return the worker's name (its own, or a free number), and the lock to hold for as long as the worker lives.
 
     Raises:
-        ProgramError: another living worker of this machine has it.
+        ProgramError: another living worker of this machine has it, or no lock can be written here.
     """
     own = load_settings().worker_name
     for name in [own] if own else map(str, range(MAX_SLOTS) if slot is None else [slot]):
@@ -61,5 +61,8 @@ def _where() -> str:
 
 def _folder() -> Path:
     folder = RUN_DIR / "slots"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ProgramError(f"Cannot write the locks of workers: {error.strerror}: {error.filename}.") from None
     return folder

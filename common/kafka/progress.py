@@ -8,6 +8,7 @@ from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, 
 from confluent_kafka.admin import (
     AdminClient,
     ConfigResource,  # pyright: ignore[reportPrivateImportUsage]
+    MemberDescription,  # pyright: ignore[reportPrivateImportUsage]
     OffsetSpec,  # pyright: ignore[reportPrivateImportUsage]
     ResourceType,  # pyright: ignore[reportPrivateImportUsage]
 )
@@ -84,19 +85,23 @@ def _with(partition: Partition, oldest: Message | None) -> Partition:
 
 def _members(admin: AdminClient, group: str, topic: str) -> dict[int, str]:
     """Return which member of the group holds which partition."""
-    try:
-        asked = admin.describe_consumer_groups([group], request_timeout=ANSWER_SECONDS)
-        members = asked[group].result(timeout=ANSWER_SECONDS).members
-    except KafkaException as error:
-        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:  # nobody has ever been there
-            return {}
-        raise
     return {
         where.partition: f"{member.client_id} {member.member_id[:8]} at {member.host.lstrip('/')}"
-        for member in members
+        for member in members(admin, group)
         for where in member.assignment.topic_partitions
         if where.topic == topic
     }
+
+
+def members(admin: AdminClient, group: str) -> list[MemberDescription]:
+    """Return the members of the group; some may hold nothing."""
+    try:
+        asked = admin.describe_consumer_groups([group], request_timeout=ANSWER_SECONDS)
+        return asked[group].result(timeout=ANSWER_SECONDS).members
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:  # nobody has ever been there
+            return []
+        raise
 
 
 def written_since(admin: AdminClient, topic: str, since_ms: int) -> int:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import signal
 import sqlite3
 import time
@@ -265,3 +266,33 @@ def test_a_store_that_is_no_database_is_one_line(program: Start, env: dict[str, 
     assert one.output == ""
     assert one.errors.count("\n") == 1
     assert env["IRIS_DATABASE"] in one.errors
+
+
+def test_the_health_check_looks_at_what_is_stored_and_not_at_the_process(
+    topics, program: Start, kafka_env: dict[str, str]
+):
+    servers = topics(partitions=2)
+    produce(servers, RESULTS, map(result, range(50)))
+    nobody = program(PERSISTER, "--check", "--seconds", 1, env=kafka_env)
+    assert nobody.wait() == 1
+    assert re.search(r"results\[\d\]: \d+ results wait, none stored in \d\.\d s", nobody.output)
+    assert nobody.output.splitlines()[-1] == "unhealthy"
+
+    deaf = program(PERSISTER, env=kafka_env)
+    deaf.wait_for_line("stored ")
+    check = program(PERSISTER, "--check", "--seconds", 30, env=kafka_env)
+    assert (check.wait(), check.output.splitlines()[-1]) == (0, "healthy: none waits")
+    deaf.pause()  # the process is there, and does nothing
+    produce(servers, RESULTS, map(result, range(50, 100)))
+    check = program(PERSISTER, "--check", "--seconds", 1, env=kafka_env)
+    assert (check.wait(), check.output.splitlines()[-1]) == (1, "unhealthy")
+    deaf.resume()
+    check = program(PERSISTER, "--check", "--seconds", 60, env=kafka_env)
+    assert check.wait() == 0
+
+
+@pytest.mark.parametrize("seconds", ["0", "x", "inf"])
+def test_the_seconds_of_a_check_must_be_a_time(program: Start, env: dict[str, str], seconds: str):
+    one = program(PERSISTER, "--check", "--seconds", seconds, env=env)
+    assert one.wait() == 2
+    assert one.errors == f"Argument --seconds: {seconds} is not a number above 0 and at most 3600. Try --help.\n"

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import time
 import uuid
 from collections.abc import Callable
@@ -95,6 +96,31 @@ def test_from_no_worker_to_a_deaf_one_to_a_healthy_one(
     program(WORKER, env=kafka_env)
     assert check.wait() == 0
     assert check.output.splitlines()[-1].startswith("healthy: ")
+
+
+def test_a_worker_is_judged_by_its_own_partitions_and_must_be_in_the_group(
+    topics: Callable[..., str], program: Callable[..., Program], kafka_env: dict[str, str]
+):
+    servers = topics(partitions=2)
+    deaf = program(WORKER, env=kafka_env | {"IRIS_WORKER_NAME": "deaf", "IRIS_SIMULATED_CPU_SECONDS": "50"})
+    deaf.wait_for("holds partitions 0, 1")
+    good = program(WORKER, env=kafka_env | {"IRIS_WORKER_NAME": "good"})
+    good.wait_for(re.compile(r"worker good holds partitions \d\n"))
+    send(servers, 50)
+    until(lambda: done(servers) > 0, what="the good worker has done its own")
+    checks = {
+        name: program(MODULE, "--check", "--worker", name, "--seconds", seconds, env=kafka_env)
+        for name, seconds in (("good", 30), ("deaf", 1), ("absent", 1))
+    }
+    assert {name: one.wait() for name, one in checks.items()} == {"good": 0, "deaf": 1, "absent": 1}
+    assert checks["good"].output.splitlines()[-1] == "healthy: none waits"
+    assert " is deaf: " in checks["deaf"].output and "held by worker-deaf " in checks["deaf"].output
+    assert "worker absent is not in the group iris-task-queue-workers" in checks["absent"].output
+    spare = [program(WORKER, env=kafka_env | {"IRIS_WORKER_NAME": f"spare-{n}"}) for n in range(2)]
+    for one in spare:
+        one.wait_for("is ready")
+    idle = program(MODULE, "--check", "--worker", "spare-1", "--seconds", 30, env=kafka_env)
+    assert (idle.wait(), idle.output.splitlines()[-1]) == (0, "healthy: none waits")
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf"])

@@ -58,3 +58,10 @@ def test_a_name_of_its_own_is_the_same_id_everywhere_and_is_taken_once(tmp_path:
     with pytest.raises(ProgramError, match=r"worker-3 \(IRIS_WORKER_NAME\) is taken"):
         slot.take_slot()
     lock.release()
+
+
+def test_where_no_lock_can_be_written_it_says_so_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(slot, "RUN_DIR", tmp_path / "file")
+    with pytest.raises(ProgramError, match=r"^Cannot write the locks of workers: Not a directory: .*/file/slots\.$"):
+        slot.take_slot()

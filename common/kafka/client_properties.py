@@ -58,7 +58,8 @@ def translate(properties: Properties) -> Properties:
     for name, translated in JAVA.items():
         if name in found:
             value = found.pop(name)
-            found |= {new: one for new, one in translated(value, properties).items() if new not in properties}
+            new = translated(value, properties)
+            found |= {one: text for one, text in new.items() if one == name or one not in properties}
     return found
 
 

@@ -12,6 +12,8 @@ from common.errors import ProgramError
 from .security import PAGE
 
 LOOK_SECONDS = 2.0
+NO_TLS = "it does not speak TLS: check the port, or set KAFKA_SECURITY_PROTOCOL without SSL"
+EXPIRED, OTHER_HOST = 10, (62, 64)  # OpenSSL's numbers for what is wrong with a certificate
 FORBIDDEN = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "a topic",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "its consumer group",
@@ -52,27 +54,27 @@ def not_let_in(error: KafkaError, config: Config) -> str | None:
         )
         return f"Kafka at {servers} does not know {who or 'who we are: check the settings for SASL'}."
     if error.code() == KafkaError._SSL:
-        return f"No safe connection to Kafka at {servers}: {_why_no_tls(config)}."
+        why = _why_no_tls(config) or "TLS failed: check KAFKA_SSL_CA_LOCATION and the port"
+        return f"No safe connection to Kafka at {servers}: {why}."
     return None
 
 
 def does_not_answer(config: Config) -> str | None:
-    """Return why a Kafka that can be reached does not answer, if it can be seen that it only speaks TLS."""
+    """Return why a Kafka that can be reached does not answer: one of us speaks TLS and the other does not, or worse."""
+    servers = config["bootstrap.servers"]
     if "SSL" in config.get("security.protocol", "PLAINTEXT").upper():
-        return None
+        why = _why_no_tls(config)
+        return f"No safe connection to Kafka at {servers}: {why}." if why else None
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # only to see whether this is TLS
     try:
         _handshake(config, context)
     except ssl.SSLError as error:
-        if error.reason not in ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_BAD_CERTIFICATE"):
+        if "ALERT" not in (error.reason or ""):
             return None
     except OSError:
         return None
-    return (
-        f"Kafka at {config['bootstrap.servers']} speaks TLS: set KAFKA_SECURITY_PROTOCOL to SASL_SSL or SSL. "
-        f"More settings: {PAGE}"
-    )
+    return f"Kafka at {servers} speaks TLS: set KAFKA_SECURITY_PROTOCOL to SASL_SSL or SSL. More settings: {PAGE}"
 
 
 def bad_property(error: KafkaException) -> ProgramError:
@@ -90,33 +92,53 @@ def _mechanism(config: Config) -> str:
     return config.get("sasl.mechanism") or config.get("sasl.mechanisms") or "GSSAPI"
 
 
-def _why_no_tls(config: Config) -> str:
+def _why_no_tls(config: Config) -> str | None:
     """Look for ourselves: the client library does not tell an unknown authority from a certificate that has expired."""
+    certificate, password = config.get("ssl.certificate.location"), str(config.get("ssl.key.password", ""))
     try:
         context = ssl.create_default_context(cafile=config.get("ssl.ca.location"), cadata=config.get("ssl.ca.pem"))
-        if certificate := config.get("ssl.certificate.location"):
-            context.load_cert_chain(
-                certificate, config.get("ssl.key.location"), str(config.get("ssl.key.password", ""))
-            )
+        if certificate:
+            context.load_cert_chain(certificate, config.get("ssl.key.location"), password)
         _handshake(config, context)
     except ssl.SSLCertVerificationError as error:
-        if error.verify_code == 10:  # OpenSSL's number for "has expired"
+        if error.verify_code == EXPIRED:
             return "its certificate has expired: it has to be renewed there (or this machine's clock is wrong)"
-        if error.verify_code in (62, 64):
+        if error.verify_code in OTHER_HOST:
             return "its certificate is for another host: check KAFKA_BOOTSTRAP_SERVERS"
         return "its certificate is not signed by an authority that we know: set KAFKA_SSL_CA_LOCATION to its CA file"
+    except (ssl.SSLEOFError, ConnectionResetError):  # it is not interested in a handshake
+        return NO_TLS
     except ssl.SSLError as error:
         reason = (error.reason or "").replace("_", " ").lower()
-        if "expired" in reason:
+        if certificate and _has_expired(certificate, config.get("ssl.key.location"), password):
             return "our certificate has expired: renew KAFKA_SSL_CERTIFICATE_LOCATION"
         if "certificate" in reason or "unknown ca" in reason:
-            return f"it does not take our certificate ({reason}): check KAFKA_SSL_CERTIFICATE_LOCATION"
+            ours = "our certificate" if certificate else "a client without a certificate"
+            return f"it does not take {ours}: check KAFKA_SSL_CERTIFICATE_LOCATION"
         if "version number" in reason or "record layer" in reason:
-            return "it does not speak TLS: check the port, or set KAFKA_SECURITY_PROTOCOL without SSL"
+            return NO_TLS
         return f"{reason or 'TLS failed'}: check the KAFKA_SSL settings"
     except OSError:
         pass
-    return "TLS failed: check KAFKA_SSL_CA_LOCATION and the port"
+    return None
+
+
+def _has_expired(certificate: str, key: str | None, password: str) -> bool:
+    """Return whether a certificate of ours has expired: we show it to ourselves, as a broker's alert rarely says so."""
+    shows, sees = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile=certificate)
+    shows.load_cert_chain(certificate, key, password)
+    sees.check_hostname = False
+    sees.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # it vouches for itself
+    to_us, to_them = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server, client = shows.wrap_bio(to_us, to_them, server_side=True), sees.wrap_bio(to_them, to_us)
+    for side in (client, server, client):
+        try:
+            side.do_handshake()
+        except ssl.SSLWantReadError:
+            continue
+        except ssl.SSLCertVerificationError as error:
+            return error.verify_code == EXPIRED
+    return False
 
 
 def _handshake(config: Config, context: ssl.SSLContext) -> None:

@@ -1,11 +1,13 @@
 """A locked Kafka for tests, started as a user starts one: `python -m common.embedded_kafka --secure`."""
 
+import json
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from common.embedded_kafka.broker_settings import JVM_OPTIONS
 from common.embedded_kafka.locked import folder_in
 from common.programs import Program, free_ports
 
@@ -35,6 +37,16 @@ class LockedKafka:
             "KAFKA_SSL_CA_LOCATION": str(self.folder / "ca.pem"),
         }
 
+    def by_certificate(self, certificate: Path | None) -> dict[str, str]:
+        """Return what a program sets to come by the brokers' own door, with a certificate in place of a password."""
+        port = json.loads((self.folder.parent / "cluster.json").read_text(encoding="utf-8"))["inner_port"]
+        return {
+            "KAFKA_BOOTSTRAP_SERVERS": f"localhost:{port}",
+            "KAFKA_SECURITY_PROTOCOL": "SSL",
+            "KAFKA_SSL_CA_LOCATION": str(self.folder / "ca.pem"),
+            "KAFKA_SSL_CERTIFICATE_LOCATION": str(certificate or ""),
+        }
+
     def passwords(self) -> list[str]:
         """Return every secret that it has made."""
         return [path.read_text(encoding="utf-8") for path in self.folder.glob("*.password")]
@@ -46,6 +58,7 @@ def locked_kafka(data: Path) -> Iterator[LockedKafka]:
     port = free_ports(1)[0]
     command = [sys.executable, "-m", "common.embedded_kafka", "--secure", "--port", port, "--data-dir", data]
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("KAFKA_", "IRIS_"))}
+    clean |= {name: value for name, value in os.environ.items() if name == JVM_OPTIONS}
     with Program(command, env=clean) as program:
         program.wait_for_line("Kafka is ready: ", WAIT_SECONDS)
         yield LockedKafka(program, f"localhost:{port}", data)

@@ -3,10 +3,13 @@
 import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
 
+from common.embedded_kafka.certificates import Authority
+from common.errors import ProgramError
 from common.kafka.connection import connect
 from common.kafka.rights import PROGRAMS, RIGHTS, rights_table
 from common.settings import ROOT
@@ -129,3 +132,23 @@ def test_a_group_that_is_not_ones_own_ends_a_program_with_one_line(program, env:
     assert one.errors == (
         "Kafka forbids this program its consumer group. Which rights each program needs: 5_task_queue/HOSTED_KAFKA.md\n"
     )
+
+
+def test_a_client_certificate_takes_the_place_of_a_password(
+    locked: LockedKafka, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    ours, strangers = Authority(locked.folder), Authority(tmp_path)
+
+    def come_with(certificate: Path | None) -> None:
+        for name, value in locked.by_certificate(certificate).items():
+            monkeypatch.setenv(name, value)
+        connect()
+
+    come_with(ours.issue("worker"))
+    for certificate, line in [
+        (ours.issue("late", days=-1), "our certificate has expired: renew KAFKA_SSL_CERTIFICATE_LOCATION."),
+        (strangers.issue("worker"), "it does not take our certificate: check KAFKA_SSL_CERTIFICATE_LOCATION."),
+        (None, "it does not take a client without a certificate: check KAFKA_SSL_CERTIFICATE_LOCATION."),
+    ]:
+        with pytest.raises(ProgramError, match=rf"^No safe connection to Kafka at localhost:\d+: {line}$"):
+            come_with(certificate)

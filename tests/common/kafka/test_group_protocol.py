@@ -1,0 +1,51 @@
+"""A Kafka without the new group protocol (KIP-848): every member of a group joins by the classic one, and says so."""
+
+import re
+import sys
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka import KafkaError
+
+from common.embedded_kafka import EmbeddedKafka
+from common.kafka.group_protocol import NoSuchProtocolError, raise_if_too_new
+from tests.helpers import LINE
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs the embedded Kafka")
+
+SAID = "This Kafka does not know the new group protocol (KIP-848). Joining by the classic one ...\n"
+SETUP, WORKER = "5_task_queue.kafka_setup", "5_task_queue.iris_classifier_task_queue_worker"
+CLIENT, PERSISTER = "5_task_queue.iris_classifier_cli_client_task_queue", "4_message_queue.iris_classifier_mq_persister"
+
+
+@pytest.fixture(scope="module")
+def old_kafka() -> Iterator[EmbeddedKafka]:
+    with EmbeddedKafka(format_options=["--feature", "group.version=0"]) as kafka:
+        yield kafka
+
+
+@pytest.mark.parametrize("delivery", ["at-least-once", "exactly-once"])
+def test_workers_join_by_the_classic_protocol_and_share_the_work(
+    delivery: str, program, env: dict[str, str], old_kafka: EmbeddedKafka
+):
+    env = env | {"KAFKA_BOOTSTRAP_SERVERS": old_kafka.bootstrap_servers}
+    program(SETUP, "--partitions", "2", env=env).finish()
+    persister = program(PERSISTER, env=env)
+    workers = [program(WORKER, "--delivery", delivery, env=env) for _ in range(2)]
+    for one in workers:
+        one.wait_for("holds partitions")
+    client = program(CLIENT, env=env, stdin=f"{LINE}\n" * 3)
+    assert [line.split()[0] for line in client.finish()] == ["setosa"] * 3
+    persister.wait_for_line(re.compile("[36] in all"))  # those of the other guarantee may be there already
+    for one in [*workers, persister]:
+        one.terminate()
+        assert one.wait() == 0
+        assert one.errors == SAID
+
+
+def test_only_that_error_asks_for_the_classic_protocol():
+    prefix = "Fatal error: Broker: API version not supported: "
+    with pytest.raises(NoSuchProtocolError):
+        raise_if_too_new(KafkaError(KafkaError._FATAL, prefix + "ConsumerGroupHeartbeat fatal error"))
+    raise_if_too_new(KafkaError(KafkaError._FATAL, "ConsumerGroupHeartbeat fatal error: Broker: Group id not found"))
+    raise_if_too_new(KafkaError(KafkaError._FATAL, "Fatal error: Broker: API version not supported: Produce"))

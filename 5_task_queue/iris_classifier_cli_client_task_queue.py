@@ -35,9 +35,8 @@ class TaskClient:
     """Sends tasks and finds their results."""
 
     def __init__(self, connection: Connection | None = None) -> None:
-        self._admin = connect()
         self._producer = Producer(producer_config(connection))
-        self._results = Tail(Consumer(reader_config(connection)), RESULTS, self._admin)
+        self._results = Tail(Consumer(reader_config(connection)), RESULTS, connect())
 
     def position(self) -> None:
         """Read results from here on. Called before anything is sent: no answer can be missed."""
@@ -51,8 +50,7 @@ class TaskClient:
         """
         deadline, why = time.monotonic() + timeout_seconds, "Is a worker running?"
         value = Task(task_id=task_id, X=measurement).model_dump_json()
-        timeout_ms = str(int(timeout_seconds * 1000))  # no worker starts the task after that
-        headers: Headers = [(TIMEOUT_HEADER, timeout_ms)]
+        headers: Headers = [(TIMEOUT_HEADER, str(int(timeout_seconds * 1000)))]  # no worker starts the task after that
         self._producer.produce(TASKS, value, key=task_id, headers=headers, on_delivery=raise_if_refused)
         while (left := deadline - time.monotonic()) > 0:
             self._producer.poll(0)

@@ -15,10 +15,10 @@ from confluent_kafka import Consumer, KafkaException, Producer
 
 from common.iris_dto import InvalidMeasurement, Measurement, Result, Task, validate
 from common.kafka.connection import Connection, connect, producer_config, reader_config, run_with_kafka
-from common.kafka.delivery import Headers, raise_if_refused
+from common.kafka.delivery import ends_after, raise_if_refused
 from common.kafka.offsets import Tail
 from common.kafka.refusals import raise_if_forbidden
-from common.kafka.topics import RESULTS, TASKS, TIMEOUT_HEADER, create_topics
+from common.kafka.topics import RESULTS, TASKS, create_topics
 from common.terminal import ArgumentParser, read_lines
 
 from .client.results import own_result, show_existing, show_result
@@ -50,8 +50,7 @@ class TaskClient:
         """
         deadline, why = time.monotonic() + timeout_seconds, "Is a worker running?"
         value = Task(task_id=task_id, X=measurement).model_dump_json()
-        headers: Headers = [(TIMEOUT_HEADER, str(int(timeout_seconds * 1000)))]  # no worker starts the task after that
-        self._producer.produce(TASKS, value, key=task_id, headers=headers, on_delivery=raise_if_refused)
+        self._producer.produce(TASKS, value, task_id, headers=ends_after(timeout_seconds), on_delivery=raise_if_refused)
         while (left := deadline - time.monotonic()) > 0:
             self._producer.poll(0)
             result = own_result(self._results.poll(min(left, 0.5)), task_id)

@@ -10,7 +10,7 @@ from common.errors import ProgramError
 from .connection import DEAD_LETTER_MAX_BYTES
 from .refusals import raise_if_forbidden
 from .stopping import GRACE_SECONDS, Stop
-from .topics import DEAD_LETTER
+from .topics import DEAD_LETTER, TIMEOUT_HEADER
 
 FRAME_BYTES = 16 * 1024  # what our headers and Kafka's own bytes around a message take at most
 
@@ -24,6 +24,11 @@ class Reply(NamedTuple):
     value: bytes | None
     key: bytes | None = None
     headers: Headers | None = None
+
+
+def ends_after(seconds: float) -> Headers:
+    """Return the headers of a task that no worker starts once it has waited for so long."""
+    return [(TIMEOUT_HEADER, str(int(seconds * 1000)))]
 
 
 def dead_letter(message: Message, reason: str, attempts: int = 1) -> Reply:

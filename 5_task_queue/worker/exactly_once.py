@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from common.errors import ProgramError
 from common.kafka.connection import Config, Connection, producer_config
+from common.kafka.refusals import raise_if_forbidden
 from common.kafka.stopping import GRACE_SECONDS, Stop
 from common.kafka.topics import RESULTS
 
@@ -149,6 +150,7 @@ class ExactlyOnce:
                 except KafkaException as error:
                     if self._stop.requested:
                         raise TakeAgainError from None
+                    raise_if_forbidden(error.args[0], f"the transactional id {self._id}")
                     if not error.args[0].retriable():
                         raise ProgramError(f"No transactions on this Kafka: {error.args[0].str()}.") from None
         return self._producer

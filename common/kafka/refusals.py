@@ -143,10 +143,12 @@ def _has_expired(certificate: str, key: str | None, password: str) -> bool:
 
 def _handshake(config: Config, context: ssl.SSLContext) -> None:
     """Shake hands with the first bootstrap server that can be reached. Raises OSError, of which SSLError is one."""
-    host, _, port = config["bootstrap.servers"].split(",")[0].strip().rpartition(":")
-    host = host.rpartition("//")[2].strip("[]")
+    address = re.fullmatch(r"(?:\w+://)?\[?(.+?)\]?:(\d+)", config["bootstrap.servers"].split(",")[0].strip())
+    if not address:
+        raise OSError("no address")
+    host, port = address[1], int(address[2])
     with (
-        socket.create_connection((host, int(port)), timeout=LOOK_SECONDS) as plain,
+        socket.create_connection((host, port), timeout=LOOK_SECONDS) as plain,
         context.wrap_socket(plain, server_hostname=host) as connection,
     ):
         connection.settimeout(LOOK_SECONDS)

@@ -12,6 +12,7 @@ from common.embedded_kafka.certificates import Authority
 from common.errors import ProgramError
 from common.kafka.connection import connect
 from common.kafka.rights import PROGRAMS, RIGHTS, rights_table
+from common.kafka.topics import TASKS
 from common.settings import ROOT
 from tests.common.kafka.locked_kafka import LockedKafka, locked_kafka
 from tests.helpers import LINE
@@ -20,6 +21,9 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs the embed
 
 SETUP, WORKER, CLIENT = (PROGRAMS[role][-1] for role in ("setup", "worker", "client"))
 PERSISTER, STATUS, LETTERS = (PROGRAMS[role][0] for role in ("persister", "status", "dead-letters"))
+
+
+POD = "iris-task-queue-workers-pod-0"
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +61,15 @@ def test_every_program_does_its_work_with_exactly_its_rights(program, env: dict[
     mq_worker.wait_for("Worker is ready")
     mq_client = start(PROGRAMS["client"][0], "client", stdin=f"{LINE}\n")
     assert "setosa" in mq_client.finish()[-1]
-    assert start(LETTERS, "dead-letters", "list").finish()[-1] == "0 dead letters"
+    for one in (mq_worker, persister):
+        one.terminate()
+        assert one.wait() == 0
+    bad = start("tour.send", "client", "--raw", "not a task")
+    assert bad.finish()[-1] == f"sent 1 message to {TASKS}"
+    share_worker = start(PROGRAMS["share-worker"][0], "share-worker", "--max-tasks", "100")
+    share_worker.wait_for(re.compile(r"did \d+ tasks"))
+    assert start(LETTERS, "dead-letters", "list").finish()[-1] == "1 dead letter"
+    assert start(LETTERS, "dead-letters", "replay", "--all").finish()[-1] == "1 sent, 0 not sent"
 
 
 def test_the_page_shows_the_rights_that_these_tests_run_with():
@@ -152,3 +164,33 @@ def test_a_client_certificate_takes_the_place_of_a_password(
     ]:
         with pytest.raises(ProgramError, match=rf"^No safe connection to Kafka at localhost:\d+: {line}$"):
             come_with(certificate)
+
+
+@pytest.mark.parametrize(
+    ("module", "role", "arguments", "stdin", "what"),
+    [
+        (CLIENT, "persister", [], LINE, "something that concerns the whole cluster"),  # may write nothing at all
+        (LETTERS, "client", ["list"], None, "to read the topic tasks.dead-letter"),
+        (STATUS, "client", [], None, "its consumer group"),
+        (
+            WORKER,
+            "mq-worker",
+            ["--delivery", "exactly-once"],
+            None,
+            "the transactional id iris-task-queue-workers-pod-0",
+        ),
+    ],
+    ids=["no producer", "no read", "no group", "no transaction"],
+)
+def test_what_is_forbidden_ends_a_program_with_one_line(
+    module: str, role: str, arguments: list[str], stdin: str | None, what: str, program, env: dict[str, str], locked
+):
+    program(SETUP, env=env | locked.user("setup")).finish()
+    extra = {"stdin": f"{stdin}\n"} if stdin else {}
+    letter = program("tour.send", "--raw", "x", env=env | locked.user("client"))
+    letter.finish()
+    one = program(module, *arguments, env=env | locked.user(role) | {"IRIS_WORKER_NAME": "pod-0"}, **extra)
+    assert one.wait() == 1
+    assert one.errors == (
+        f"Kafka forbids this program {what}. Which rights each program needs: 5_task_queue/HOSTED_KAFKA.md\n"
+    )

@@ -12,8 +12,8 @@ from confluent_kafka import KafkaError, KafkaException
 
 from common.embedded_kafka.certificates import Authority
 from common.errors import ProgramError
-from common.kafka.connection import connect
-from common.kafka.refusals import bad_property, forbidden
+from common.kafka.connection import Connection, connect
+from common.kafka.refusals import bad_property, does_not_answer, forbidden
 
 HOW_LONG = 365  # days
 
@@ -108,3 +108,24 @@ def test_only_what_waiting_does_not_mend_ends_a_program():
         "Kafka forbids this program to read the topic tasks. Which rights each program needs: "
         "5_task_queue/HOSTED_KAFKA.md"
     )
+
+
+def test_a_running_program_says_once_that_it_is_no_longer_let_in(
+    clean: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    clean.setenv("KAFKA_SECURITY_PROTOCOL", "")
+    clean.setenv("KAFKA_BOOTSTRAP_SERVERS", "kafka.example:9092")
+    connection = Connection()
+    for _ in range(3):
+        connection.on_error(KafkaError(KafkaError._AUTHENTICATION, "SASL authentication error: geheim"))
+        connection.on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    connection.answered()
+    assert capsys.readouterr().err == (
+        "Kafka at kafka.example:9092 does not know who we are: check the settings for SASL. Trying again ...\n"
+        "Kafka is back.\n"
+    )
+
+
+@pytest.mark.parametrize("servers", ["nowhere", "kafka://", "a:b", ""])
+def test_an_address_without_a_port_is_no_more_than_a_kafka_that_does_not_answer(servers: str):
+    assert does_not_answer({"bootstrap.servers": servers}) is None

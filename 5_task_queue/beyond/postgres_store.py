@@ -90,7 +90,11 @@ class PostgresStore:
         """Return the connection, or a new one if the last one broke."""
         if self._db is None or self._db.closed:
             self._db = psycopg.connect(
-                self._dsn, autocommit=True, connect_timeout=CONNECT_SECONDS, tcp_user_timeout=UNANSWERED_MS
+                self._dsn,
+                autocommit=True,
+                connect_timeout=CONNECT_SECONDS,
+                tcp_user_timeout=UNANSWERED_MS,
+                client_encoding="utf8",  # else text of a database without an encoding (SQL_ASCII) comes as bytes
             )
             self._db.execute(SESSION)
         return self._db

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
@@ -64,7 +65,7 @@ class Compose:
         self.name = f"iris-test-{uuid.uuid4().hex[:8]}"
         kafka, gateway = free_ports(2)
         self.servers, self.gateway = f"127.0.0.1:{kafka}", f"http://127.0.0.1:{gateway}"
-        self._variables = {"IRIS_KAFKA_PORT": str(kafka), "IRIS_GATEWAY_PORT": str(gateway)} | variables
+        self.variables = {"IRIS_KAFKA_PORT": str(kafka), "IRIS_GATEWAY_PORT": str(gateway)} | variables
         for file in FILES:
             text = (ROOT / file).read_text(encoding="utf-8")
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +83,7 @@ class Compose:
         """Run a command of Compose."""
         command = [*self._compose, *self._options, *map(str, words)]
         done = subprocess.run(
-            command, env=os.environ | self._variables, capture_output=True, text=True, timeout=UP_SECONDS
+            command, env=os.environ | self.variables, capture_output=True, text=True, timeout=UP_SECONDS
         )
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
         return done.stdout
@@ -105,6 +106,34 @@ class Compose:
     def execute(self, container: str, command: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
         """Run a shell command in a container."""
         return self.do("exec", container, "sh", "-c", command, check=check)
+
+    # --- what happens to a container ---
+
+    def restart_after_kill(self, container: str) -> None:
+        """Kill all of a container with SIGKILL, and start it again: no engine does so after a kill from outside."""
+        self.do("kill", container)
+        until(lambda: self.state(container)["Status"] == "exited", CALL_SECONDS, f"{container} has ended")
+        self.do("start", container)
+
+    def hold(self, container: str, seconds: float) -> None:
+        """Freeze a container for some time: its connections stay open and nothing answers."""
+        self.do("pause", container)
+        time.sleep(seconds)
+        self.do("unpause", container)
+
+    def cut_off(self, container: str, seconds: float | None = None) -> None:
+        """Take a container out of its network `queue`, and back in after some time, or never."""
+        self.do("network disconnect", f"{self.name}_queue", container)
+        if seconds is not None:
+            time.sleep(seconds)
+            self.reconnect(container)
+
+    def reconnect(self, container: str) -> None:
+        """Put a container back into the network `queue`, where it is found by its service's name."""
+        service = re.split(r"[-_]", container.removeprefix(self.name))[1]
+        self.do("network connect", "--alias", service, f"{self.name}_queue", container)
+
+    # --- what is asked of it ---
 
     def state(self, container: str) -> dict:
         """Return what the engine knows about a container's process."""

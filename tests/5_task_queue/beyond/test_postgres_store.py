@@ -306,3 +306,25 @@ def test_without_a_server_it_says_so_in_one_line(
 def test_the_store_is_what_a_persister_asks_for(store: Any):
     asked: Store = store
     assert asked.positions("results", "none") == {}
+
+
+def test_a_database_without_an_encoding_will_do(server: Any):
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(server.dsn(), autocommit=True) as db:
+        db.execute(f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
+    with beyond.PostgresStore(server.dsn(name)) as store:
+        assert store.group.startswith(beyond.GROUP)
+        assert store.store(RESULTS, "topic", [Span(0, 0, 1)], [A]) == 1
+        assert store.positions(RESULTS, "topic") == {0: 1}
+        assert store.find("a") == "first"
+
+
+def test_the_health_check_asks_postgresql_how_far_it_has_come(
+    topics: Callable[..., str], program: Callable[..., Program], kafka_env: dict[str, str], dsn: str
+):
+    produce(topics(), RESULTS, [json.dumps({"task_id": str(uuid.uuid4()), "X": X, "y": {"iris_type": 0}})])
+    nobody = program(MODULE, "--dsn", dsn, "--check", "--seconds", 1, env=kafka_env)
+    assert (nobody.wait(), nobody.output.splitlines()[-1]) == (1, "unhealthy")
+    program(MODULE, "--dsn", dsn, env=kafka_env).wait_for_line("stored 1 results")
+    check = program(MODULE, "--dsn", dsn, "--check", "--seconds", 30, env=kafka_env)
+    assert (check.wait(), check.output.splitlines()[-1]) == (0, "healthy: none waits")

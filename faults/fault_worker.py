@@ -19,6 +19,7 @@ from common.iris_model import IrisModel
 from common.kafka.topics import RESULTS
 from common.terminal import run
 
+from .clock import shift
 from .kill_switch import WORKER_POINTS, KillSwitch, switch_parser
 
 WORKER: Any = importlib.import_module("5_task_queue.iris_classifier_task_queue_worker")
@@ -70,8 +71,9 @@ def queue_with(switch: KillSwitch, executions: Path) -> Any:
     class SwitchedQueue(task_queue.TaskQueue):
         def make_delivery(self) -> Any:
             if self.options.delivery == "exactly-once":
-                group_and_slot = f"{task_queue.GROUP}-{self.name}"
-                return SwitchedExactlyOnce(self.consumer, self.stop, self.connection, group_and_slot)
+                transactional_id = task_queue.transactional_id(task_queue.GROUP, self.name)
+                print(f"Transactional id: {transactional_id}", flush=True)
+                return SwitchedExactlyOnce(self.consumer, self.stop, self.connection, transactional_id)
             return SwitchedAtLeastOnce(self.consumer, self.stop, self.connection, self.options.max_batch)
 
         def take(self) -> Any:
@@ -89,9 +91,11 @@ def main() -> int:
     """Run the worker with this queue."""
     parser = switch_parser(__doc__, WORKER_POINTS)
     parser.add_argument("--executions", type=Path, default=Path(os.devnull), help="file to write taken tasks to")
+    parser.add_argument("--clock", type=float, default=0.0, metavar="S", help="how far its clock is ahead, seconds")
     parser.add_argument("--run-dir", type=Path, default=slot.RUN_DIR, help="folder for the locks of the worker slots")
     options, rest = parser.parse_known_args()
     switch = KillSwitch.of(options)
+    shift(options.clock)
     predict_proba = IrisModel.predict_proba
 
     def switched_predict(self: IrisModel, X: Any) -> Any:

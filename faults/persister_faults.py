@@ -1,4 +1,9 @@
-"""What can happen to the persister: killed at each point, its disk full, its topic made anew."""
+"""What can happen to the persister: killed at each point, its disk full, its topic made anew, a backup restored."""
+
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
 
 from common.kafka.topics import RESULTS
 
@@ -7,6 +12,7 @@ from .kill_switch import PERSISTER_POINTS, Armed
 from .trial import Trial
 
 KILL_SECONDS = 60.0  # longest wait for the next kill
+CATCH_UP_SECONDS = 60.0  # longest wait for rows; the bar is lower
 PASSAGES = 1, 8  # a persister's switch strikes at one of these
 
 
@@ -65,6 +71,30 @@ def topic_recreated(trial: Trial, times: int) -> None:
         for crew in down:
             crew.start(0)
     _round(trial)
+
+
+def restored(trial: Trial, times: int) -> None:
+    """The SQLite database is replaced by a backup of some seconds ago, as after the loss of a disk."""
+    trial.flow()
+    for _ in range(times):
+        backup = trial.folder / "backup.sqlite3"
+        with closing(sqlite3.connect(trial.database)) as db, closing(sqlite3.connect(backup)) as copy:
+            db.backup(copy)
+        trial.pause(trial.rng.uniform(1.0, 3.0))
+        trial.sqlite.leave(0)
+        trial.struck()
+        for suffix in ("-wal", "-shm"):
+            Path(f"{trial.database}{suffix}").unlink(missing_ok=True)
+        backup.replace(trial.database)
+        trial.sqlite.start(0)
+        rows_again(trial)
+
+
+def rows_again(trial: Trial) -> None:
+    """Wait until all results that there are now have their rows; the fault is over now."""
+    began, wanted = time.monotonic(), len(trial.answered()) + len(trial.load.plain)
+    trial.until(lambda: all(r.total() >= wanted for r in trial.rows().values()), CATCH_UP_SECONDS, "rows again")
+    trial.recovered(time.monotonic() - began)
 
 
 def _round(trial: Trial) -> None:

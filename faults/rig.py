@@ -1,10 +1,9 @@
 """A Kafka of its own for a few trials, with its topics, a PostgreSQL if one is asked for, and a temporary folder."""
 
 import contextlib
+import re
 import tempfile
-import threading
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -13,12 +12,13 @@ from confluent_kafka import KafkaException
 
 from benchmarks.broker import Kafka
 from common.embedded_kafka import EmbeddedKafka
+from common.embedded_kafka.cluster_files import folder_of
 from common.embedded_postgres import EmbeddedPostgres
 from common.errors import ProgramError
 from common.kafka.topics import RESULTS, TASKS
 from common.programs import until
 
-cancelled = threading.Event()  # Ctrl-C reaches the main thread alone; the others look here
+from .network import Network
 
 
 class Rig:
@@ -27,8 +27,11 @@ class Rig:
     `both_stores` is whether every trial stores in PostgreSQL too, or only those that are about it.
     """
 
-    def __init__(self, brokers: int, partitions: int, both_stores: bool = True) -> None:
-        self.kafka, self.partitions, self.both_stores = EmbeddedKafka(brokers), partitions, both_stores
+    def __init__(self, brokers: int, partitions: int, both_stores: bool = True, apart: bool = False) -> None:
+        """`apart`: each broker's connections to others can be disturbed (`networks`, by broker id)."""
+        self.networks = {i: Network() for i in range(1, brokers + 1)} if apart else {}
+        self.kafka = EmbeddedKafka(brokers, unix_groups={i: one.group for i, one in self.networks.items()})
+        self.partitions, self.both_stores = partitions, both_stores
         self._postgres: EmbeddedPostgres | None = None
 
     def __enter__(self) -> Self:
@@ -47,7 +50,12 @@ class Rig:
 
     def _create_topics(self) -> None:
         self.topics.create_topics(self.partitions)
-        wait(self._all_led, 30, "a leader for each partition")
+        until(self._all_led, 30, "a leader for each partition")
+
+    def grow(self) -> None:
+        """Give both topics one partition more."""
+        self.partitions += 1
+        self._create_topics()
 
     def _all_led(self) -> bool:
         """Return whether the leaders of new topics have taken up their work."""
@@ -68,8 +76,14 @@ class Rig:
 
         admin = self.topics.admin
         admin.delete_topics([topic], operation_timeout=30)[topic].result(30)
-        wait(lambda: topic not in admin.list_topics(timeout=10).topics, 30, f"{topic} deleted")
-        wait(created, 60, f"{topic} created")
+        until(lambda: topic not in admin.list_topics(timeout=10).topics, 30, f"{topic} deleted")
+        until(created, 60, f"{topic} created")
+
+    def broker_ports(self, broker: int) -> set[int]:
+        """Return the ports of a broker, those for clients and for other brokers."""
+        properties = folder_of(self.kafka.data_dir, broker) / "server.properties"
+        [listeners] = re.findall(r"^listeners=(.*)", properties.read_text(encoding="utf-8"), re.MULTILINE)
+        return {int(port) for port in re.findall(r":(\d+)(?:,|$)", listeners)}
 
     def leader(self, topic: str, partition: int) -> int:
         """Return the id of the broker that leads a partition."""
@@ -91,14 +105,3 @@ class Rig:
         with psycopg.connect(self._postgres.dsn(), autocommit=True) as db:
             db.execute(f"CREATE DATABASE {name}")  # pyright: ignore[reportArgumentType, reportCallIssue]
         return self._postgres.dsn(name)
-
-
-def wait(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Wait until a condition holds. Raises ProgramFailed, and KeyboardInterrupt once the command was told to end."""
-
-    def holds() -> bool:
-        if cancelled.is_set():
-            raise KeyboardInterrupt
-        return condition()
-
-    until(holds, seconds, what)

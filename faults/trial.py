@@ -15,12 +15,13 @@ from typing import Any, Self
 import psycopg
 
 from common.kafka.topics import DEAD_LETTER
-from common.programs import ProgramFailed
+from common.programs import ProgramFailed, until
 
+from .count import PLAIN, count
 from .crew import Arguments, Crew
-from .fault_worker import EXECUTION
-from .outcome import Outcome, longest_gap
-from .rig import Rig, wait
+from .network import Network
+from .outcome import Outcome
+from .rig import Rig
 from .traffic import Load, Observer
 
 START_SECONDS = 60.0
@@ -42,11 +43,13 @@ class Trial:
         self.load, self.crews = Load(rig.servers, self.rng), list[Crew]()
         self.expected_errors: dict[str, str] = {}  # task id: the code of the error that is the right answer
         self.env = os.environ | {"KAFKA_BOOTSTRAP_SERVERS": rig.servers, "PYTHONPATH": ""}
-        self._database, self._dsn = self.folder / "results.sqlite3", ""
-        self._executions = self.folder / "executions"
-        self._executions.touch()
-        self._dead_letters = rig.topics.messages(DEAD_LETTER)
-        self._began, self._struck_at = time.monotonic(), 0.0
+        self.database, self._dsn = self.folder / "results.sqlite3", ""
+        self.executions = self.folder / "executions"
+        self.executions.touch()
+        self.dead_letters = rig.topics.messages(DEAD_LETTER)
+        self._began, self.struck_at = time.monotonic(), 0.0
+        self.network: Network | None = None
+        self.ends: list[float] = []  # of the fault, on the monotonic clock
 
     def __enter__(self) -> Self:
         self.observer = Observer(self.rig.topics)
@@ -58,6 +61,8 @@ class Trial:
             self.load.stop(5)
         for crew in self.crews:
             crew.end()
+        if self.network:
+            self.network.mend()
         self.observer.stop()
 
     # --- what runs ---
@@ -71,19 +76,33 @@ class Trial:
         to_worker: Arguments = no_arguments,
         to_sqlite: Arguments = no_arguments,
         to_postgres: Arguments = no_arguments,
+        clients: int = 0,
+        to_clients: Arguments = no_arguments,
+        apart: str = "",
+        redirect: dict[int, int] | None = None,
     ) -> None:
-        """Start the programs, each with its arguments, and wait until they are ready."""
-        fixed = ["--delivery", self.outcome.delivery, "--executions", str(self._executions)]
+        """Start the programs, each with its arguments, and wait until they are ready.
+
+        `apart` are the programs that `self.network` is for: worker, persister or clients; `redirect` leads their
+        connections from ports of Kafka to others.
+        """
+        self._apart, self.network = apart, Network() if apart else None
+        if self.network and redirect:
+            self.network.redirect(redirect)
+        fixed = ["--delivery", self.outcome.delivery, "--executions", str(self.executions)]
         fixed += ["--run-dir", str(self.rig.folder)]
         self.workers = self._crew("fault_worker", workers, lambda i: fixed + to_worker(i))
-        self.sqlite = self._crew("fault_persister", persisters, to_sqlite, IRIS_DATABASE=str(self._database))
+        self.sqlite = self._crew("fault_persister", persisters, to_sqlite, IRIS_DATABASE=str(self.database))
         if both_stores or self.rig.both_stores:
             dsn = self._dsn = self.rig.new_database()
             self.postgres = self._crew("fault_persister", persisters, lambda i: ["--dsn", dsn, *to_postgres(i)])
+        if clients:
+            self.clients = self._crew("fault_clients", clients, lambda i: ["--steady", *to_clients(i)])
         self.until(lambda: all(crew.is_ready() for crew in self.crews), START_SECONDS, "programs ready")
 
     def _crew(self, program: str, size: int, arguments: Arguments, **env: str) -> Crew:
-        self.crews.append(Crew(f"faults.{program}", size, arguments, self.env | env, self.folder))
+        group = self.network.group if self.network and program.endswith(self._apart) else None
+        self.crews.append(Crew(f"faults.{program}", size, arguments, self.env | env, self.folder, group))
         return self.crews[-1]
 
     def flow(self, **options: Any) -> None:
@@ -112,7 +131,12 @@ class Trial:
                 crew.tend()
             return condition()
 
-        wait(tended, seconds, what)
+        until(tended, seconds, what)
+
+    def waits_since(self, since: float) -> list[float]:
+        """Return how long the tasks waited that were sent since then (monotonic clock) and are answered, in seconds."""
+        seen, sent = self.observer.first, self.load.sent
+        return [seen[i] - sent[i] for i in self.answered() if sent[i] >= since]
 
     def pause(self, seconds: float) -> None:
         """Let the programs run for a while."""
@@ -122,7 +146,15 @@ class Trial:
     def struck(self) -> None:
         """Note that the fault happens now, for the first time or once more."""
         self.outcome.times += 1
-        self._struck_at = self._struck_at or time.monotonic()
+        self.struck_at = self.struck_at or time.monotonic()
+
+    def over(self) -> None:
+        """Note that the fault is over: from here on, whoever waits should be answered soon."""
+        self.ends.append(time.monotonic())
+
+    def recovered(self, seconds: float) -> None:
+        """Note how long after a fault's end somebody still waited."""
+        self.outcome.recovery = round(max(self.outcome.recovery or 0.0, seconds), 2)
 
     def observe_anew(self) -> None:
         """Go on observing after `results` was made anew."""
@@ -147,7 +179,7 @@ class Trial:
     def rows(self) -> dict[str, Counter[str]]:
         """Return, per store, how many rows it has of each of our tasks and plain results."""
         query = "SELECT task_id, value FROM {}results"
-        with contextlib.closing(sqlite3.connect(self._database, timeout=10)) as db:
+        with contextlib.closing(sqlite3.connect(self.database, timeout=10)) as db:
             found = {"SQLite": self._ours(db.execute(query.format("")))}
         if self._dsn:
             with psycopg.connect(self._dsn) as db:
@@ -160,7 +192,7 @@ class Trial:
             if task_id in self.load.sent:
                 ours[task_id] += 1
             elif task_id is None and self.load.plain_mark in value:
-                ours[f"plain {json.loads(value)['X'][self.load.plain_mark]}"] += 1
+                ours[f"{PLAIN}{json.loads(value)['X'][self.load.plain_mark]}"] += 1
         return ours
 
     def finish(self) -> None:
@@ -170,56 +202,19 @@ class Trial:
             crew.restart = False
             crew.leave()
             self.outcome.problems += crew.problems
+            self.outcome.slow += crew.slow
         partitions = self.rig.partitions
         self.observer.send_sentinels(partitions)
         try:
-            wait(lambda: len(self.observer.ended) == partitions, 30, "sentinels")
+            until(lambda: len(self.observer.ended) == partitions, 30, "sentinels")
         except ProgramFailed:
             self.outcome.problems.append("readers of committed results are held up")
         self.outcome.problems += sorted(self.load.refused)
-        self._count_rows()
-        self._count_results()
-        self._count_errors()
+        count(self)
         self.outcome.took = round(time.monotonic() - self._began, 1)
-
-    def _count_rows(self) -> None:
-        wanted = self.answered() | {f"plain {number}" for number in self.load.plain}
-        for store, rows in self.rows().items():
-            self.lose(wanted - rows.keys(), f"without a row in {store}")
-            self.outcome.rows_doubled[store] = rows.total() - len(rows)
-
-    def _count_results(self) -> None:
-        outcome, load, seen = self.outcome, self.load, self.observer
-        outcome.sent, outcome.results = load.messages.total(), len(self.answered())
-        self.lose(load.sent.keys() - self.answered(), "without a result")
-        outcome.results_doubled = sum(max(0, seen.count[i] - load.messages[i]) for i in load.sent)
-        outcome.executed_again = executed_again(self._executions)
-        waits = [seen.first[i] - load.sent[i] for i in self.answered()]
-        outcome.longest_wait = round(max([outcome.longest_wait, *waits]), 2)
-        if self._struck_at:
-            outcome.standstill = round(longest_gap(self._struck_at, list(seen.first.values())), 2)
-
-    def _count_errors(self) -> None:
-        outcome, expected = self.outcome, self.expected_errors
-        errors = {i: code for i, code in self.observer.errors.items() if i in self.load.sent}
-        if errors != expected:
-            wrong = Counter(code for i, code in errors.items() if expected.get(i) != code)
-            missing = len(expected.keys() - errors.keys())
-            outcome.problems.append(f"answered with an error: {dict(wrong)}; expected errors missing: {missing}")
-        dead = self.rig.topics.messages(DEAD_LETTER) - self._dead_letters
-        if dead < len(expected) or (dead > len(expected) and outcome.delivery == "exactly-once"):
-            outcome.problems.append(f"{dead} dead letters instead of {len(expected)}")
-        elif dead > len(expected):
-            outcome.also["dead letters doubled"] = dead - len(expected)
 
     def lose(self, ids: Set[str], what: str) -> None:
         """Count what is missing, and say what kind it is."""
         if ids:
             self.outcome.lost += len(ids)
             self.outcome.problems.append(f"{len(ids)} {what}, {min(ids)} the first")
-
-
-def executed_again(path: Path) -> int:
-    """Return how many executions there were beyond the first of each task message."""
-    executed = Counter(EXECUTION.iter_unpack(path.read_bytes()))
-    return executed.total() - len(executed)

@@ -1,11 +1,25 @@
-"""What can happen to workers: killed at each point of their loop, frozen, asked to leave, killed again and again."""
+"""What can happen to workers: killed at each point of their loop, frozen, asked to leave, killed again and again.
 
+And who they are: on two hosts, with clocks that differ, in both delivery modes side by side.
+"""
+
+import threading
+import time
+
+from benchmarks.records import percentile
+
+from .client_faults import note_all
 from .crew import is_frozen, is_ready
 from .kill_switch import WORKER_POINTS, Armed
+from .outcome import MODES
 from .trial import Trial
 
 KILL_SECONDS = 30.0  # longest wait for the next kill
 FROZEN_SECONDS = 9.0  # more than the session timeout (6 s) and what follows it
+SLOW_SECONDS = 2.4  # how long the broker does not answer while a worker is to leave
+QUIET_RATE = 100.0  # tasks/s, where it is about the time that one of them takes
+MOST_P99_SECONDS, MOST_P99_RATIO = 2.0, 1.5  # on two hosts; and to one host
+CLOCKS = (60.0, -60.0, 0.0)  # seconds that each worker's clock is ahead
 PASSAGES = 3, 25  # a worker's switch strikes at one of these
 
 
@@ -89,3 +103,60 @@ def storm(trial: Trial, times: int) -> None:
         trial.struck()
         trial.workers.kill(trial.rng.randrange(8))
     trial.until(lambda: not trial.load.is_alive(), 10 * seconds + 60, "all tasks sent")
+
+
+def leaving_in_a_slow_commit(trial: Trial, times: int) -> None:
+    """SIGTERM while the broker does not answer for a while: nobody knows whether the last commit has taken effect."""
+    trial.flow()
+    for n in range(times):
+        trial.pause(trial.rng.uniform(0.5, 1.5))
+        trial.struck()
+        trial.rig.kafka.pause(1)
+        again = threading.Timer(SLOW_SECONDS, trial.rig.kafka.resume, [1])
+        again.start()
+        trial.workers.leave(n % 3, excused=True)  # it may end as by a crash, but not wait for the broker
+        again.join()
+        trial.workers.start(n % 3)
+        trial.keeps_up()
+
+
+def two_hosts(trial: Trial, times: int) -> None:
+    """Two workers on one host, then on two hosts: each with a folder of its own for its locks. So many seconds each."""
+    hosts = 1
+    trial.load.rate = QUIET_RATE
+    trial.start(workers=2, to_worker=lambda i: ["--run-dir", str(trial.folder / f"host-{i % hosts}")])
+    trial.load.start()
+    p99: dict[int, float] = {}
+    for hosts in (1, 2):
+        trial.workers.replace_all()
+        trial.until(trial.workers.is_ready, KILL_SECONDS, "workers ready")
+        trial.keeps_up()
+        trial.pause(7)  # the partitions of those before are shared out
+        since = time.monotonic()
+        trial.struck()
+        trial.pause(times)
+        p99[hosts] = percentile(trial.waits_since(since), 0.99)
+        trial.outcome.also[f"p99 on {hosts} host{'s' * (hosts - 1)}, ms"] = round(1000 * p99[hosts], 1)
+    if p99[2] > min(MOST_P99_SECONDS, MOST_P99_RATIO * p99[1]):
+        trial.outcome.slow.append(f"p99 on two hosts {p99[2]:.3f} s, on one {p99[1]:.3f} s")
+
+
+def clocks_apart(trial: Trial, times: int) -> None:
+    """Clocks of workers and of a client are a minute fast, or slow, for so many seconds."""
+    trial.flow(to_worker=lambda i: ["--clock", str(CLOCKS[i])], clients=1, to_clients=lambda i: ["--clock", "-60"])
+    trial.struck()
+    trial.pause(times)
+    note_all(trial)
+
+
+def both_modes(trial: Trial, times: int) -> None:
+    """Workers of both delivery modes side by side in one group; one after the other is killed from outside."""
+    trial.start(workers=4, to_worker=lambda i: ["--delivery", MODES[i % 2]])
+    trial.load.start()
+    for n in range(times):
+        trial.keeps_up()
+        trial.pause(trial.rng.uniform(0.5, 1.5))
+        trial.struck()
+        trial.workers.kill(n % 4)
+        trial.pause(7)
+    trial.keeps_up()

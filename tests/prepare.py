@@ -8,7 +8,13 @@ import shutil
 import subprocess
 import sys
 
-APT_PACKAGES = {"chromium": "chromium", "curl": "curl", "wrk": "wrk"}  # program: Debian package
+APT_PACKAGES = {
+    "chromium": "chromium",
+    "curl": "curl",
+    "iptables": "iptables",
+    "tc": "iproute2",
+    "wrk": "wrk",
+}  # program: Debian package
 APT_SECONDS = 600
 
 

@@ -27,14 +27,23 @@ class Broker:
         folder: has its settings, its log and its data.
         java: the command that runs Kafka on a file of settings; that file's name is added.
         alone: it is the only one of its cluster.
+        group: the Unix group to run as.
     """
 
-    def __init__(self, number: int, door: tuple[int, Context], folder: Path, java: list[str], alone: bool) -> None:
+    def __init__(
+        self,
+        number: int,
+        door: tuple[int, Context],
+        folder: Path,
+        java: list[str],
+        alone: bool,
+        group: int | None = None,
+    ) -> None:
         self.number, self.door, self.folder = number, door, folder
         self.log = folder / "kafka.log"
         log4j = f"-Dlog4j2.configurationFile={folder / 'log4j2.properties'}"
         self._command = [java[0], log4j, *java[1:], "kafka.Kafka"]
-        self._alone = alone
+        self._alone, self._group = alone, group
         self.process: Program | None = None
 
     def is_running(self) -> bool:
@@ -78,7 +87,8 @@ class Broker:
 
     def _launch(self, properties: Path) -> None:
         # A broker that outlived a killed Python would hold its port and its data.
-        self.process = Program([*self._command, properties], log=self.folder / "jvm.log", dies_with_us=True)
+        log = self.folder / "jvm.log"
+        self.process = Program([*self._command, properties], log=log, dies_with_us=True, group=self._group)
         (self.folder / "pid").write_text(str(self.process.pid), encoding="utf-8")
 
     def _fence(self) -> None:

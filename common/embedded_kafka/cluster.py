@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from common.programs import Program, free_ports
@@ -32,6 +32,7 @@ class EmbeddedKafka:
         run_dir: where the list of jars is kept.
         secure: only for users with a password, by TLS; see `locked.py`.
         format_options: further words for Kafka's own tool when it formats the data folder.
+        unix_groups: broker id: the Unix group to run as, so that a firewall can tell brokers apart.
 
     Raises (on entering):
         KafkaAlreadyRunning: the port or the folder is in use by a Kafka.
@@ -46,9 +47,11 @@ class EmbeddedKafka:
         run_dir: Path = RUN_DIR,
         secure: bool = False,
         format_options: Sequence[str] = (),
+        unix_groups: Mapping[int, int] | None = None,
     ) -> None:
         self._first_port, self._run_dir = port, run_dir
         self._secure, self._format_options = secure, format_options
+        self._unix_groups = unix_groups or {}
         self._temporary = data_dir is None
         self.data_dir = Path("" if data_dir is None else data_dir).absolute()
         self.ids = range(1, brokers + 1)
@@ -150,8 +153,8 @@ class EmbeddedKafka:
         format_data(folders, cluster_id, java(), jars, self._format_options)
         command = [java(), *jvm_flags(len(self.ids)), "-cp", jars]
         for i, folder in zip(self.ids, folders, strict=True):
-            door = inner[i], lock.context() if lock else None
-            self._brokers[i] = Broker(i, door, folder, command, alone=len(self.ids) == 1)
+            door, group = (inner[i], lock.context() if lock else None), self._unix_groups.get(i)
+            self._brokers[i] = Broker(i, door, folder, command, alone=len(self.ids) == 1, group=group)
             self._brokers[i].start()
         self._wait_until_ready(self.ids)
         if lock:

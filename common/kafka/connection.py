@@ -83,6 +83,15 @@ def base_config(connection: Connection | None = None) -> Config:
     config: Config = {
         "bootstrap.servers": load_settings().kafka_bootstrap_servers,
         "reconnect.backoff.max.ms": 1000,  # be back within about a second of the broker
+        # A request without an answer: the connection has died and nobody was told, as a firewall has forgotten it, or
+        # a host is off. The default is 60 s. The library allows no more than a transaction of ours may take, 6 s.
+        "socket.timeout.ms": 6000,
+        # One that is not used may have died as well. Whoever closes it by then makes a new one when it is needed, in
+        # milliseconds, instead of finding out for 6 s; and a worker has five connections that it needs one by one.
+        "connections.max.idle.ms": 4000,
+        # A connection that is being made: the kernel asks after 1, 3, 7, 15, 31 s, the default is to wait for 30 s. So
+        # after a long cut the next try is never more than 4 s away.
+        "socket.connection.setup.timeout.ms": 8000,
     }
     return (
         config

@@ -102,7 +102,9 @@ class Trial:
 
     def _crew(self, program: str, size: int, arguments: Arguments, **env: str) -> Crew:
         group = self.network.group if self.network and program.endswith(self._apart) else None
-        self.crews.append(Crew(f"faults.{program}", size, arguments, self.env | env, self.folder, group))
+        folder = self.folder / f"crew-{len(self.crews)}"  # of its logs: what a program prints says whether it is ready
+        folder.mkdir()
+        self.crews.append(Crew(f"faults.{program}", size, arguments, self.env | env, folder, group))
         return self.crews[-1]
 
     def flow(self, **options: Any) -> None:

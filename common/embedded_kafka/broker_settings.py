@@ -83,6 +83,11 @@ def broker_settings(brokers: int) -> dict[str, str]:
         # A killed broker's partitions get a new leader after 3 s, not 9 s; six heartbeats may be late or lost.
         "broker.session.timeout.ms": 3000,
         "broker.heartbeat.interval.ms": 500,
+        # A connection between brokers can die and neither is told: both find out after 6 s, not 30 s, and a copy that
+        # gets nothing meanwhile no longer holds up who waits for all copies.
+        "replica.socket.timeout.ms": 6000,
+        "replica.lag.time.max.ms": 6000,
+        "request.timeout.ms": 6000,
         # A transaction left open by a crash holds up its readers until it times out: for 60 s, what clients ask for
         # unless told otherwise, not 15 min; our workers ask for less. Then it is aborted within 1 s, not 10 s.
         "transaction.max.timeout.ms": 60_000,

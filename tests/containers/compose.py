@@ -77,7 +77,7 @@ class Compose:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for _ in range(2):  # podman-compose forgets what `--scale` has added; Kafka goes after those that need it
+        for _turn in range(2):  # podman-compose forgets what `--scale` has added; Kafka goes after those that need it
             names = call(self.engine, "ps", "--all", "--format", "{{.Names}}").stdout.split()
             if mine := [name for name in names if name.startswith(self.name)]:
                 call(self.engine, "rm", "--force", *mine, check=False)

@@ -106,7 +106,8 @@ def test_results_that_will_soon_be_deleted_by_age_are_warned_of(topics, program:
     assert producer.flush(WAIT_SECONDS) == 0
     one = program(PERSISTER, env=kafka_env)
     one.wait_for_line("stored 1 results")
-    assert one.errors == "The oldest result not stored yet will be deleted by age in 2.4 hours.\n"
+    warning = "The oldest result not stored yet will be deleted by age in 2.4 hours.\n"
+    until(lambda: one.errors == warning, what="the warning, which comes by another pipe")
 
 
 def test_what_is_no_result_is_skipped_and_the_list_shows_the_rest(

@@ -62,6 +62,8 @@ def look(admin: AdminClient, group: str, topic: str) -> list[Partition]:
 def with_oldest(topic: str, partitions: list[Partition]) -> list[Partition]:
     """Look at the first message behind each committed offset. Where there is none, nothing waits."""
     open_ = {p.number: p for p in partitions if p.lag}
+    if not open_:
+        return partitions
     found: dict[int, Message | None] = {}
     with closing(Consumer(reader_config() | {"enable.partition.eof": True})) as consumer:
         consumer.assign([TopicPartition(topic, p.number, p.next) for p in open_.values()])

@@ -72,7 +72,7 @@ def test_a_csv_file_is_read(door, text: str, unit: str):
         (f"{HEADER}\n", {}, "no measurement"),
         ("", {}, "no measurement"),
         ("a,b\n1,2\n", {}, "row 1: the columns are 'a, b'"),
-        (b"\xff\xfe\x00", {}, "no CSV file in UTF-8"),
+        (b"\xff\xfe\x00", {}, "not a CSV file in UTF-8"),
         ("1,2,3,4", {"unit": "ells"}, "unit: 'ells' is not one of cm, mm, inches"),
         ("1,2,3,4", {"forward_to_model": "maybe"}, "forward_to_model: expected true or false"),
         (f"{HEADER}\n" + "5.1,3.5,1.4,0.2\n" * 10_001, {}, "more than 10000"),

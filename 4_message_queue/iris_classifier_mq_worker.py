@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, KafkaException, Message, Producer
 from common.iris_dto import InvalidMeasurement, Result, is_task, validate_json
 from common.iris_model import IrisModel, load_model, predict
 from common.kafka.connection import Connection, connect, consumer_config, producer_config, run_with_kafka
-from common.kafka.delivery import Reply, dead_letter, raise_undelivered, wait_until_delivered
+from common.kafka.delivery import Reply, dead_letter, produce_reply, wait_until_delivered
 from common.kafka.names import named
 from common.kafka.stopping import Stop
 from common.kafka.topics import RESULTS, TASKS, create_topics, partition_count
@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
                 continue
             replies = handle([message], model)
             for reply in replies:
-                producer.produce(**reply._asdict(), on_delivery=raise_undelivered)
+                produce_reply(producer, reply)
             if not wait_until_delivered(stop, producer):  # 5. show: the result is in the topic
                 break  # not delivered, so not committed: the next worker does it again
             try:

@@ -78,7 +78,7 @@ FAULTS = {
     "no-tasks": Fault("undecodable, invalid and oversize messages", m.no_tasks, 2, 10),
     "duplicates": Fault("each task submitted twice", m.duplicates, 4, 20),
     "compressed": Fault("gzip messages that are 2 MB when unpacked, and no tasks", m.compressed, 2, 10),
-    "no-room": Fault("dead letters that are too large for their topic", m.no_room, 0, 0),  # by name only: workers end
+    "no-room": Fault("dead letters that are too large for their topic", m.no_room, 2, 10),
     "junk": Fault("as much junk as tasks", m.junk, 4, 60),
     "in-a-hurry": Fault("senders wait 0.3 to 30 s, all workers killed", m.in_a_hurry, 1, 10),
     "fresh-clients": Fault("requests from fresh clients", c.fresh, 100, 10_000),

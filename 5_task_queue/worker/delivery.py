@@ -10,7 +10,7 @@ from typing import Protocol
 
 from confluent_kafka import Producer, TopicPartition
 
-from common.kafka.delivery import dead_letter
+from common.kafka.delivery import dead_letter, produce_reply
 from common.kafka.topics import RESULTS
 
 from .deadlines import BrokerClock
@@ -65,4 +65,4 @@ def produce(producer: Producer, replies: Replies) -> None:
     for task_id, value in replies.results:
         producer.produce(RESULTS, value, task_id)
     for letter in replies.dead_letters:
-        producer.produce(**dead_letter(letter.message, letter.reason, letter.attempts)._asdict())
+        produce_reply(producer, dead_letter(letter.message, letter.reason, letter.attempts))

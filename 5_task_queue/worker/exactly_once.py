@@ -11,17 +11,19 @@ import time
 from concurrent.futures import Future
 from contextlib import suppress
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 
 from common.errors import ProgramError
 from common.kafka.connection import Config, Connection, producer_config
+from common.kafka.delivery import dead_letter, is_too_large, stub
+from common.kafka.offsets import place
 from common.kafka.refusals import raise_if_forbidden
 from common.kafka.stopping import GRACE_SECONDS, Stop
 from common.kafka.topics import RESULTS
 
 from .deadlines import BrokerClock
 from .delivery import IN_BATCHES, Offsets, TakeAgainError, produce
-from .replies import Replies
+from .replies import DeadLetter, Replies
 
 TRANSACTION_SECONDS = 6.0  # a slot that never comes back holds up readers for this long at most
 LONGEST_COMMIT_SECONDS = 5.0  # after a broker's restart the client library may not find its coordinator for long
@@ -45,6 +47,7 @@ class ExactlyOnce:
         self._committing: Future[Offsets] | None = None
         self._producer: Producer | None = None
         self._failures = 0  # transactions in a row
+        self._too_large: set[tuple[int, int]] = set()  # where dead letters came from that their topic has refused
         with suppress(TakeAgainError):  # asked to end already
             self._ready_producer()  # ends the transaction of a dead worker that had this slot: nobody waits for it
 
@@ -56,9 +59,22 @@ class ExactlyOnce:
             if self.clock.is_due and replies.results:
                 task_id, value = replies.results.pop()
                 producer.produce(RESULTS, value, task_id, on_delivery=self.clock.learn)
-            produce(producer, replies)
+            produce(producer, Replies(replies.results))
+            for letter in replies.dead_letters:
+                self._produce_letter(producer, letter)
         except KafkaException as error:
             raise self._abort(error) from None
+
+    def _produce_letter(self, producer: Producer, letter: DeadLetter) -> None:
+        """Produce a dead letter. If its topic refuses it, so fails the transaction; the next one has a stub instead."""
+        source, reply = place(letter.message), dead_letter(letter.message, letter.reason, letter.attempts)
+
+        def reported(error: KafkaError | None, _: Message) -> None:
+            if is_too_large(error):
+                self._too_large.add(source)
+
+        reply = stub(reply) if source in self._too_large else reply
+        producer.produce(**reply._asdict(), on_delivery=reported)
 
     def commit_when_delivered(self, offsets: Offsets, tasks: int) -> None:
         """See Delivery. The commit runs in a thread while the next batch is being worked on."""

@@ -12,6 +12,8 @@ from .refusals import raise_if_forbidden
 from .stopping import GRACE_SECONDS, Stop
 from .topics import DEAD_LETTER, TIMEOUT_HEADER
 
+# What the headers of a dead letter say of its message; a message's own headers of these names are dropped.
+STORY = tuple(f"dead-letter-{what}" for what in ("topic", "partition", "offset", "reason", "time", "attempts"))
 FRAME_BYTES = 16 * 1024  # what our headers and Kafka's own bytes around a message take at most
 
 Headers = list[tuple[str, str | bytes | None]]
@@ -35,24 +37,48 @@ def dead_letter(message: Message, reason: str, attempts: int = 1) -> Reply:
     """Return a message that cannot be done as a dead letter: its bytes, and headers that say more.
 
     They say where it came from, why it was refused, when, and after how many attempts; the headers that it had follow.
-    A message that came compressed can be larger than one that may be sent: then a stub says so, and holds no bytes.
+    A message that came compressed can be larger than one that may be sent: then it is a stub.
     """
-    told = {
-        "dead-letter-topic": message.topic(),
-        "dead-letter-partition": message.partition(),
-        "dead-letter-offset": message.offset(),
-        "dead-letter-reason": reason,
-        "dead-letter-time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "dead-letter-attempts": attempts,
-    }
-    headers: Headers = [(name, value) for name, value in message.headers() or [] if name not in told]
-    parts = [message.value(), message.key(), *(text for header in headers for text in header)]
-    size = sum(len(part) for part in parts if part)
-    value, key = message.value(), message.key()
-    if size > DEAD_LETTER_MAX_BYTES - FRAME_BYTES:
-        told["dead-letter-bytes"] = size
-        value, key, headers = None, None, []
-    return Reply(DEAD_LETTER, value, key, [(name, str(text).encode("utf-8")) for name, text in told.items()] + headers)
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    story = message.topic(), message.partition(), message.offset(), reason, now, attempts
+    headers: Headers = [(name, str(text).encode("utf-8")) for name, text in zip(STORY, story, strict=True)]
+    headers += [(name, value) for name, value in message.headers() or [] if name not in STORY]
+    letter = Reply(DEAD_LETTER, message.value(), message.key(), headers)
+    return stub(letter) if _size(letter) > DEAD_LETTER_MAX_BYTES - FRAME_BYTES else letter
+
+
+def stub(letter: Reply) -> Reply:
+    """Return a dead letter without its bytes: where they came from, why, and how many bytes there were."""
+    headers = [(name, value) for name, value in letter.headers or [] if name in STORY]
+    return letter._replace(value=None, key=None, headers=[*headers, ("dead-letter-bytes", str(_size(letter)).encode())])
+
+
+def _size(letter: Reply) -> int:
+    """Return how many bytes a dead letter has kept of its message: value, key and headers."""
+    headers = [header for header in letter.headers or [] if header[0] not in STORY]
+    return sum(
+        len(part) for part in [letter.value, letter.key, *(text for header in headers for text in header)] if part
+    )
+
+
+def produce_reply(producer: Producer, reply: Reply) -> None:
+    """Produce a message; a dead letter that its topic refuses as too large is produced again as a stub.
+
+    Its delivery report raises ProgramError, see `raise_undelivered`.
+    """
+
+    def reported(error: KafkaError | None, message: Message) -> None:
+        if reply.topic == DEAD_LETTER and is_too_large(error):
+            producer.produce(**stub(reply)._asdict(), on_delivery=raise_undelivered)
+        else:
+            raise_undelivered(error, message)
+
+    producer.produce(**reply._asdict(), on_delivery=reported)
+
+
+def is_too_large(error: KafkaError | None) -> bool:
+    """Return whether Kafka has refused a message for its size: its topic has a limit (`max.message.bytes`)."""
+    return error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE
 
 
 def wait_until_delivered(stop: Stop, *producers: Producer) -> bool:

@@ -12,7 +12,20 @@ from confluent_kafka import Message
 from common.iris_dto import EXPECTED, validate
 from common.iris_model import IrisModel, predict
 from common.kafka.topics import DEAD_LETTER, RESULTS, TASKS
-from tests.helpers import LINE, STOP_SECONDS, Program, X, committed, count, headers_of, messages, produce, until
+from tests.helpers import (
+    LINE,
+    STOP_SECONDS,
+    Program,
+    X,
+    admin_of,
+    committed,
+    count,
+    headers_of,
+    messages,
+    produce,
+    set_topic,
+    until,
+)
 
 WORKER = "4_message_queue.iris_classifier_mq_worker"
 GROUP = "iris-mq-workers"
@@ -107,6 +120,19 @@ def test_tasks_wait_for_a_worker_and_bad_ones_harm_nobody(topics, program: Start
     again.signal(signal.SIGINT)
     assert again.wait(STOP_SECONDS) == 0
     assert (again.errors, count(servers, RESULTS)) == ("", len(good) + 1)
+
+
+def test_a_dead_letter_that_its_topic_refuses_leaves_a_stub_and_the_tasks_after_it_are_done(
+    topics, program: Start, kafka_env: dict[str, str]
+):
+    servers = topics()
+    set_topic(admin_of(servers), DEAD_LETTER, {"max.message.bytes": "10000"})
+    produce(servers, TASKS, [b"x" * 900_000, json.dumps(X)])
+    worker = program(WORKER, env=kafka_env)
+    messages(servers, RESULTS, 1)
+    (letter,) = messages(servers, DEAD_LETTER, 1)
+    assert (letter.value(), headers_of(letter)["dead-letter-bytes"]) == (None, "900000")
+    assert (worker.exit_code, worker.errors) == (None, "")
 
 
 def test_a_busy_worker_ends_within_3_seconds_and_the_next_one_does_the_rest(

@@ -16,7 +16,20 @@ from common.embedded_kafka import EmbeddedKafka
 from common.iris_dto import EXPECTED, SPECIES, Measurement, Result
 from common.iris_model import IrisModel, load_data, predict_many
 from common.kafka.topics import DEAD_LETTER, RESULTS, TASKS
-from tests.helpers import STOP_SECONDS, WAIT_SECONDS, Program, X, committed, count, headers_of, messages, produce, until
+from tests.helpers import (
+    STOP_SECONDS,
+    WAIT_SECONDS,
+    Program,
+    X,
+    admin_of,
+    committed,
+    count,
+    headers_of,
+    messages,
+    produce,
+    set_topic,
+    until,
+)
 
 WORKER = "5_task_queue.iris_classifier_task_queue_worker"
 GROUP = "iris-task-queue-workers"
@@ -237,6 +250,26 @@ def test_a_compressed_message_too_large_to_be_kept_leaves_a_stub_and_the_tasks_a
     replay = program("5_task_queue.dead_letters", "replay", "--all", env=kafka_env)
     assert replay.wait() == 1
     assert "dead letter 0 was too large to be kept (2000000 bytes): not sent" in replay.output
+    assert (worker.exit_code, worker.errors) == (None, "")
+
+
+@pytest.mark.parametrize("delivery", DELIVERIES)
+def test_a_dead_letter_that_its_topic_refuses_leaves_a_stub_and_the_tasks_after_it_are_done(
+    delivery: str, topics, program: Start, kafka_env: dict[str, str]
+):
+    servers = topics(partitions=1)
+    set_topic(admin_of(servers), DEAD_LETTER, {"max.message.bytes": "10000"})
+    ids, tasks = flowers(2)
+    large = b"x" * 900_000
+    produce(servers, TASKS, [tasks[0], large, b"small", large, tasks[1]], [ids[0], "one", "small", "two", ids[1]])
+    worker = program(WORKER, "--delivery", delivery, env=kafka_env)
+    assert set(answers(messages(servers, RESULTS, 5))) == {*ids, "one", "small", "two"}
+    letters = {headers_of(letter)["dead-letter-offset"]: letter for letter in messages(servers, DEAD_LETTER, 3)}
+    assert sorted(letters) == ["1", "2", "3"]
+    for offset in ("1", "3"):
+        assert (letters[offset].value(), headers_of(letters[offset])["dead-letter-bytes"]) == (None, "900003")
+        assert headers_of(letters[offset])["dead-letter-reason"] == "Not JSON."
+    until(lambda: committed(servers, GROUP, TASKS) >= 5, what="committed")
     assert (worker.exit_code, worker.errors) == (None, "")
 
 

@@ -12,10 +12,11 @@ from confluent_kafka import KafkaError, KafkaException
 from hypothesis import settings
 
 from common.embedded_kafka import EmbeddedKafka
-from common.embedded_kafka.broker_settings import JVM_OPTIONS, QUICK_FLAGS
+from common.embedded_kafka.broker_settings import JVM_OPTIONS
 from common.embedded_kafka.jars import KafkaStartError
 from common.iris_model import IrisModel, load_model, train_and_save
 from common.kafka.topics import DEAD_LETTER, RESULTS, TASKS, new_topic
+from tests import java_cache
 from tests.helpers import WAIT_SECONDS, Program, admin_of, until
 
 GROUPS = ("iris-mq-workers", "iris-task-queue-workers")
@@ -23,8 +24,7 @@ GROUPS = ("iris-mq-workers", "iris-task-queue-workers")
 # A shell that runs the tests in the background has them ignore Ctrl-C, and every program that they start would, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Brokers that live for some seconds spend most of their time on compiling what they will not use for long.
-os.environ.setdefault(JVM_OPTIONS, " ".join(QUICK_FLAGS))
+os.environ.setdefault(JVM_OPTIONS, " ".join(java_cache.java_flags()))
 
 # The same examples each time: a test fails where it is broken, not where the dice fall.
 settings.register_profile("iris", derandomize=True, deadline=None, database=None, print_blob=True)

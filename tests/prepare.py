@@ -8,6 +8,10 @@ import shutil
 import subprocess
 import sys
 
+from common.embedded_kafka import KafkaStartError
+from common.programs import ProgramFailed
+from tests import java_cache
+
 APT_PACKAGES = {
     "chromium": "chromium",
     "curl": "curl",
@@ -33,6 +37,10 @@ def main() -> int:
             subprocess.run(["apt-get", "-qq", *command], timeout=APT_SECONDS, check=False, **quiet)
     for program in missing():
         print(f"{program} is missing; the tests that need it are skipped. Debian's package: {APT_PACKAGES[program]}")
+    try:
+        java_cache.make()
+    except (KafkaStartError, ProgramFailed) as error:  # the tests that need Kafka say so themselves
+        print(f"No cache for Java: {error}")
     return 0
 
 

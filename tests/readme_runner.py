@@ -28,8 +28,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common.embedded_kafka.broker_settings import JVM_OPTIONS, QUICK_FLAGS
+from common.embedded_kafka.broker_settings import JVM_OPTIONS
 from common.programs import CTRL_C, CTRL_D, Program, ProgramFailed, free_ports, until
+from tests import java_cache
 from tests.readme_blocks import Block, ReadmeError, read_blocks, shows
 
 STOP_SECONDS = 10.0  # from a signal to the end of the program and all that it started
@@ -208,7 +209,7 @@ def environment_for(ports: dict[str, str]) -> dict[str, str]:
     scripts = sysconfig.get_path("scripts")
     return {key: value for key, value in os.environ.items() if not key.startswith(foreign)} | {
         "PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-        JVM_OPTIONS: " ".join(QUICK_FLAGS),
+        JVM_OPTIONS: " ".join(java_cache.java_flags()),
         "KAFKA_BOOTSTRAP_SERVERS": f"localhost:{ports['9092']}",
         "UVICORN_PORT": ports["8000"],
         "IRIS_REST_URL": f"http://127.0.0.1:{ports['8000']}",

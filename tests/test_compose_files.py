@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from common.embedded_kafka.broker_settings import HEAP_ONE_BROKER, broker_settings, node_settings
 from common.embedded_kafka.jars import KAFKA, class_path, java
 from common.settings import ROOT, RUN_DIR
+from tests.java_cache import java_flags
 
 FILES = [ROOT / stage / "docker-compose.yml" for stage in ("4_message_queue", "5_task_queue")]
 SERVICES = ROOT / "3_client_server" / "services" / "docker-compose.yml"
@@ -82,7 +83,8 @@ def test_the_image_s_set_up_program_formats_with_these_variables(tmp_path: Path)
         "KAFKA_LOG_DIRS": str(tmp_path / "data"),
         "CLUSTER_ID": "5L6g3nShT-eMCtK--X86sw",  # the image's default
     }
-    program = [java(), "-cp", os.pathsep.join(class_path(RUN_DIR)), "kafka.docker.KafkaDockerWrapper", "setup"]
+    jars = os.pathsep.join(class_path(RUN_DIR))
+    program = [java(), *java_flags(), "-cp", jars, "kafka.docker.KafkaDockerWrapper", "setup"]
     folders = [f"--{name}-configs-dir={tmp_path / name}" for name in ("default", "mounted", "final")]
     result = subprocess.run(
         [*program, *folders], env=os.environ | variables, capture_output=True, text=True, timeout=60

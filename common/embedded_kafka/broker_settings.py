@@ -38,9 +38,13 @@ rootLogger.appenderRef.file.ref = file
 
 def jvm_flags(brokers: int) -> list[str]:
     """Return Java's options for each of `brokers` brokers; one that is out of memory ends rather than limps on."""
-    own = os.environ.get(JVM_OPTIONS)
-    speed = own.split() if own else FULL_FLAGS if brokers == 1 else QUICK_FLAGS
+    speed = speed_flags(FULL_FLAGS if brokers == 1 else QUICK_FLAGS)
     return [HEAP_ONE_BROKER if brokers == 1 else HEAP_IN_CLUSTER, "-XX:+ExitOnOutOfMemoryError", *speed]
+
+
+def speed_flags(default: list[str]) -> list[str]:
+    """Return the options that JVM_OPTIONS says, or else these."""
+    return os.environ.get(JVM_OPTIONS, "").split() or default
 
 
 def broker_settings(brokers: int) -> dict[str, str]:

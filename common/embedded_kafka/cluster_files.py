@@ -9,7 +9,7 @@ from pathlib import Path
 
 from common.programs import Program, ProgramFailed
 
-from .broker_settings import LOG4J, QUICK_FLAGS, broker_settings, node_settings
+from .broker_settings import LOG4J, QUICK_FLAGS, broker_settings, node_settings, speed_flags
 from .jars import KafkaStartError, one_line
 from .locked import Lock
 
@@ -70,7 +70,7 @@ def format_data(folders: list[Path], cluster_id: str, java: str, class_path: str
     Raises:
         KafkaStartError: a folder cannot be formatted, or it takes too long.
     """
-    tool = [java, *QUICK_FLAGS, "-cp", class_path, "kafka.tools.StorageTool", "format"]
+    tool = [java, *speed_flags(QUICK_FLAGS), "-cp", class_path, "kafka.tools.StorageTool", "format"]
     options = ["--ignore-formatted", "--cluster-id", cluster_id, *more, "--config"]
     with ExitStack() as stack:
         programs = [

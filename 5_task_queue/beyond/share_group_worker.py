@@ -69,7 +69,12 @@ def share_consumer(group: str, max_tasks: int, connection: Connection | None = N
     """Return a member of a share group that answers for each task by itself."""
     return ShareConsumer(
         base_config(connection)
-        | {"group.id": group, "share.acknowledgement.mode": "explicit", "max.poll.records": max_tasks}
+        | {
+            "group.id": group,
+            "share.acknowledgement.mode": "explicit",
+            "max.poll.records": max_tasks,
+            "connections.max.idle.ms": 0,  # never: with its connection a worker loses the tasks that it has in hand
+        }
     )
 
 

@@ -88,7 +88,8 @@ def base_config(connection: Connection | None = None) -> Config:
         "socket.timeout.ms": 6000,
         # One that is not used may have died as well. Whoever closes it by then makes a new one when it is needed, in
         # milliseconds, instead of finding out for 6 s; and a worker has five connections that it needs one by one.
-        "connections.max.idle.ms": 4000,
+        # The library also closes one whose answer is still awaited, and takes up to 2 s off 4000 or more, by its dice.
+        "connections.max.idle.ms": 3900,
         # A connection that is being made: the kernel asks after 1, 3, 7, 15, 31 s, the default is to wait for 30 s. So
         # after a long cut the next try is never more than 4 s away.
         "socket.connection.setup.timeout.ms": 8000,

@@ -30,6 +30,7 @@ TIMESTAMPS = {"message.timestamp.type": "LogAppendTime"}
 
 ADMIN_SECONDS = 30.0  # longest wait for the broker to make a topic
 FASTER = (KafkaError.TOPIC_ALREADY_EXISTS, KafkaError.INVALID_PARTITIONS)  # another program has just done it
+UNHEARD = (KafkaError._TRANSPORT, KafkaError._TIMED_OUT)  # the connection has ended before the answer
 DAY_MS = 24 * 60 * 60 * 1000
 RETENTION_MS = {TASKS: 7 * DAY_MS, RESULTS: DAY_MS, DEAD_LETTER: 28 * DAY_MS}
 
@@ -54,7 +55,7 @@ def create_topics(admin: AdminClient, partitions: int = 1) -> dict[str, int]:
             future.result(timeout=ADMIN_SECONDS)
             done[name] = wanted[name]
         except KafkaException as error:
-            if error.args[0].code() not in FASTER:
+            if error.args[0].code() not in FASTER + UNHEARD:
                 raise_if_forbidden(error.args[0], f"to make the topic {name}, and it is not there")
                 raise ProgramError(f"Kafka does not make the topic {name}: {error.args[0].str()}") from None
     deadline = time.monotonic() + ADMIN_SECONDS

@@ -13,7 +13,7 @@ from confluent_kafka import AcknowledgeType, Message, Producer, ShareConsumer
 from common.iris_model import IrisModel
 from common.kafka.connection import producer_config
 from common.kafka.topics import DEAD_LETTER, RESULTS, TASKS
-from tests.helpers import Program, X, admin_of, headers_of, messages, produce, until
+from tests.helpers import Program, X, admin_of, count, headers_of, messages, produce, until
 
 MODULE = "5_task_queue.beyond.share_group_worker"
 worker = importlib.import_module(MODULE)
@@ -55,6 +55,21 @@ def test_tasks_sent_before_the_first_worker_are_done_and_a_killed_workers_tasks_
     for one in workers[1:]:
         one.terminate()
     assert [one.wait() for one in workers[1:]] == [0, 0]
+
+
+@pytest.mark.slow
+def test_a_batch_that_takes_longer_than_a_silent_connection_may_last_is_done_once(
+    topics: Callable[..., str], program: Callable[..., Program], kafka_env: dict[str, str], group: str
+):
+    assert producer_config()["connections.max.idle.ms"] < 6000
+    servers = topics(partitions=1)
+    send(servers, 20)
+    workers = [program(MODULE, "--group", group, env=kafka_env | {"IRIS_SIMULATED_CPU_SECONDS": "0.3"}) for _ in (1, 2)]
+    until(lambda: sum("did 20 tasks" in one.output for one in workers), what="all tasks done", programs=workers)
+    for one in workers:
+        one.terminate()
+    assert [(one.wait(), one.errors) for one in workers] == [(0, ""), (0, "")]
+    assert count(servers, RESULTS) == 20
 
 
 def test_what_is_no_task_is_a_dead_letter_and_is_not_handed_out_again(

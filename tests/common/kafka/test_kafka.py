@@ -5,10 +5,12 @@ import signal
 import sys
 import threading
 import time
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
+from confluent_kafka.admin import AdminClient
 
 from common.embedded_kafka import EmbeddedKafka
 from common.errors import ProgramError
@@ -61,6 +63,25 @@ def test_topics_are_created_and_grown_but_never_shrunk(topics, here: str):
     assert create_topics(admin, 3) == {TASKS: 3, RESULTS: 3}
     assert create_topics(admin, 2) == {}
     assert [partition_count(admin, name) for name in (TASKS, RESULTS, DEAD_LETTER, "none")] == [3, 3, 1, 0]
+
+
+def test_an_answer_that_was_lost_is_looked_up(topics, here: str):
+    """The connection ends while Kafka makes the topics."""
+    topics(create=False)
+
+    class LosesAnswers(AdminClient):
+        def create_topics(self, *arguments: Any, **named: Any) -> Any:
+            made = super().create_topics(*arguments, **named)
+            for future in made.values():
+                future.result(WAIT_SECONDS)
+            lost: dict[str, Future[None]] = {name: Future() for name in made}
+            for future in lost.values():
+                future.set_exception(KafkaException(KafkaError(KafkaError._TRANSPORT)))
+            return lost
+
+    admin = LosesAnswers({"bootstrap.servers": here})
+    assert create_topics(admin, 2) == {}  # who has made them is not known
+    assert [partition_count(admin, name) for name in (TASKS, RESULTS, DEAD_LETTER)] == [2, 2, 1]
 
 
 def test_programs_that_create_topics_at_once_all_succeed(topics, here: str):

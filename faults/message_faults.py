@@ -18,6 +18,7 @@ from .trial import Trial
 LARGE = "x" * 900_000  # Kafka takes up to 1 MB
 UNPACKED = b"x" * 2_000_000  # some kilobytes when it is compressed
 SMALL_BYTES = 10_000
+POISON_MS = 600_000  # three deaths may take longer than others wait, and a task that is too late kills nobody
 SETOSA = Measurement(sepal_length=5.1, sepal_width=3.5, petal_length=1.4, petal_width=0.2)
 POISON = SETOSA.model_copy(update={"sepal_length": POISON_CM})
 INVALID = (
@@ -35,7 +36,7 @@ def poison(trial: Trial, times: int) -> None:
         task_id = trial.load.new_id()
         trial.expected_errors[task_id] = "killed-its-worker"
         trial.struck()
-        trial.load.task(task_id, POISON)
+        trial.load.task(task_id, POISON, POISON_MS)
         trial.until(lambda task_id=task_id: task_id in trial.observer.errors, 240, "the poison task a dead letter")
     trial.outcome.also["workers died"] = trial.workers.kills
 

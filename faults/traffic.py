@@ -80,10 +80,10 @@ class Load(threading.Thread):
         """Return a UUID4 out of the seeded dice."""
         return str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
 
-    def task(self, task_id: str, measurement: Measurement) -> None:
+    def task(self, task_id: str, measurement: Measurement, timeout_ms: int | None = None) -> None:
         """Send one task message."""
         self.rows[task_id] = row_of(measurement)
-        timeout_ms = self.choose_timeout_ms()
+        timeout_ms = timeout_ms or self.choose_timeout_ms()
         if timeout_ms != TIMEOUT_MS:
             self.timeouts[task_id] = timeout_ms
         headers: dict[str, str | bytes | None] = {TIMEOUT_HEADER: str(timeout_ms)}

@@ -99,7 +99,7 @@ def batches(options: Options, run: Run) -> None:
     """Throughput and latency cost of both delivery modes at several batch sizes."""
     sizes = (1, 1000) if options.quick else (1, 10, 100, 1000, 5000)
     rows = {f"at most {plural(size, 'task')}": ["--max-batch", str(size)] for size in sizes}
-    total = 50_000 if options.quick else 600_000
+    total = 20_000 if options.quick else 600_000
     _by_turns(options, run, "batches", rows, ("at-least-once", "exactly-once"), total)
 
 

@@ -160,7 +160,7 @@ def measure(run: Run, key: str, broker: Kafka, quick: bool) -> None:
         stage.start(cpu_seconds)
         try:
             for count, clients in CLIENTS.items():
-                found = closed_loop(stage, count, 0.7 if quick else 4.0)
+                found = closed_loop(stage, count, 0.3 if quick else 4.0)
                 run.add(RATES, title, f"{model}, {clients}", found.pop("per_second"))
                 table, row = ("one client", title) if count == 1 else ("more clients", f"{title}, {clients}")
                 for what, ms in found.items():
@@ -171,8 +171,8 @@ def measure(run: Run, key: str, broker: Kafka, quick: bool) -> None:
             stage.stop()
     run.add("one client", title, "start-up", start_up(make), unit="s")
     if key in MESSAGES:
-        count = (2_000 if key == "4" else 60_000) * (1 if quick else 5)
-        run.add(RATES, title, BACKLOG, backlog(broker, key, make(), count, 1.4 if quick else 8.0).rate)
+        count = (10_000 if key == "4" else 300_000) // (10 if quick else 1)
+        run.add(RATES, title, BACKLOG, backlog(broker, key, make(), count, 0.7 if quick else 8.0).rate)
     for name in ("overload", "killed"):
         stage = Stage3(SERVER_LIMIT) if key == "3" and name == "overload" else make()
         stage.start(CROWD_CPU_SECONDS)
@@ -188,7 +188,7 @@ def measure(run: Run, key: str, broker: Kafka, quick: bool) -> None:
 
 def limits(run: Run, broker: Kafka, quick: bool) -> None:
     """Measure the rates, per second, of what no stage can be faster than, and of one task at a time."""
-    seconds, count = (0.7, 60_000) if quick else (4.0, 300_000)
+    seconds, count = (0.4, 30_000) if quick else (4.0, 300_000)
     with Measured("benchmarks.reference.bare_predict", "--rows", count) as program:
         predict = json.loads(program.finish(ANSWER_SECONDS)[0])
     run.add(*_limit("bare predict, one row at a time"), float(predict["single_rate"]))

@@ -9,8 +9,8 @@ from markdown_it import MarkdownIt
 
 BLOCK_SECONDS = 60.0
 ATTRIBUTES = {
-    "bash": {"exit", "timeout", "skip", "ready", "name", "stop", "kill", "type", "prompt"},
-    "text": {"of", "timeout", "skip"},
+    "bash": {"exit", "timeout", "skip", "slow", "ready", "name", "stop", "kill", "type", "prompt"},
+    "text": {"of", "timeout", "skip", "slow"},
 }
 NEEDS = {"name": "ready", "prompt": "type"}
 SHELL = re.compile(r"\W*(bash|sh|shell|shellsession|console|terminal|zsh)\b", re.IGNORECASE)

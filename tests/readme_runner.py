@@ -5,13 +5,15 @@ The words after `bash` or `text` in a block's first line are attributes; a rende
     bash   exit=2          the exit code expected (default 0)
            timeout=120     the block's deadline in seconds (default 60)
            skip="reason"   not run; the reason is listed
+           slow="reason"   the same, but `make test-full` runs it
            ready="text"    the program stays: wait for this text, leave it running to the end of the document
            name=worker     the name of a program that stays
            stop=worker     first press Ctrl-C there; it must end with exit code 0 or 130 (or its own `exit=`)
            kill=worker     first send SIGKILL to it and to all that it started
            type="5.1; q"   type these lines, one after each prompt; the pieces ^C and ^D press these keys
            prompt="> "     what the output ends with before a line is typed
-    text   of=worker       what this named program printed (default: the bash block above); also `timeout=`, `skip=`
+    text   of=worker       what this named program printed (default: the bash block above);
+                           also `timeout=`, `skip=`, `slow=`
 
 In a text block `...` stands for anything, and the whole may be any run of lines of the output.
 """
@@ -222,8 +224,10 @@ def environment_for(ports: dict[str, str]) -> dict[str, str]:
     }
 
 
-def run_document(root: Path, name: str) -> list[str]:
+def run_document(root: Path, name: str, slow: bool = True) -> list[str]:
     """Run the document `name` at the root of a copy of the repository; return a line for each block that was skipped.
+
+    `slow`: with the blocks that are.
 
     Raises ReadmeError at the first block that does not do what the document says, after ending all that runs.
     """
@@ -235,8 +239,8 @@ def run_document(root: Path, name: str) -> list[str]:
     try:
         last: Terminal | None = None
         for block in blocks:
-            if "skip" in block.attributes:
-                run.skipped.append(f"{block.place}: skipped: {block.attributes['skip']}")
+            if reason := block.attributes.get("skip") or (not slow and block.attributes.get("slow")):
+                run.skipped.append(f"{block.place}: skipped: {reason}")
                 last = None if block.language == "bash" else last
             elif block.language == "bash":
                 last = run.run(block)

@@ -44,9 +44,9 @@ def as_property(variable: str) -> str:
     return variable.removeprefix("KAFKA_").lower().replace("_", ".")
 
 
-@pytest.mark.parametrize("path", [*FILES, SERVICES, ALL], ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_a_compose_file_follows_the_compose_specification(path: Path) -> None:
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(path)]
+def test_the_compose_files_follow_the_compose_specification() -> None:
+    files = map(str, [*FILES, SERVICES, ALL])
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", *files]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stdout + result.stderr
 

@@ -146,6 +146,14 @@ def test_a_skipped_block_is_not_run_but_listed(readme: Readme):
     assert skipped == ["README.md:3: skipped: needs Docker"]
 
 
+def test_a_slow_block_is_run_only_where_there_is_time(tmp_path: Path):
+    (tmp_path / "README.md").write_text(fence('bash slow="a minute"', "touch ran"), encoding="utf-8")
+    assert run_document(tmp_path, "README.md", slow=False) == ["README.md:1: skipped: a minute"]
+    assert not (tmp_path / "ran").exists()
+    assert run_document(tmp_path, "README.md", slow=True) == []
+    assert (tmp_path / "ran").exists()
+
+
 def test_a_program_that_stays_is_read_while_others_run_and_is_ended_at_the_end(readme: Readme, tmp_path: Path):
     readme(
         fence("bash ready=working name=worker", WORKER),

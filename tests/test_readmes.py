@@ -14,6 +14,7 @@ from tests.repository_copy import copy_repository, repository_files
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [name for name in repository_files(ROOT) if name.endswith(".md")]
+SLOW_BLOCK = re.compile(r"^```(bash|text).* slow=", re.MULTILINE)
 STAGES = [name for name in PAGES if re.fullmatch(r"\d_\w+/README.md", name)]
 HEADINGS = ["Idea", "Run", "You should see", "What changed", "What it cannot do", "Exercises"]
 LINE_CHARACTERS = 100  # of prose
@@ -53,13 +54,18 @@ def test_the_front_page_is_among_the_pages_that_are_run():
     assert "README.md" in PAGES
 
 
-@pytest.mark.parametrize("name", PAGES)
+RUNS = [(name, False) for name in PAGES] + [
+    pytest.param(name, True, marks=pytest.mark.slow) for name in PAGES if SLOW_BLOCK.search(read(name))
+]
+
+
+@pytest.mark.parametrize(("name", "slow"), RUNS)
 def test_every_command_runs_and_prints_what_the_page_shows(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, slow: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     copy_repository(ROOT, tmp_path / "repository")
     try:
-        skipped = run_document(tmp_path / "repository", name)
+        skipped = run_document(tmp_path / "repository", name, slow)
     except ReadmeError as error:
         pytest.fail(str(error), pytrace=False)
     with capsys.disabled():

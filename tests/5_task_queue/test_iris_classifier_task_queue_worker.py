@@ -170,7 +170,7 @@ def answers(found: list[Message]) -> dict[str, set[str]]:
     return by_id
 
 
-@pytest.mark.parametrize("delivery", DELIVERIES)
+@pytest.mark.parametrize("delivery", [pytest.param("at-least-once", marks=pytest.mark.slow), "exactly-once"])
 def test_a_worker_killed_in_the_middle_of_1000_tasks_loses_none(
     delivery: str, topics, program: Start, kafka_env: dict[str, str], model: IrisModel
 ):

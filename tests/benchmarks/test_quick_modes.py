@@ -35,7 +35,7 @@ def test_a_backlog_has_valid_tasks_that_all_differ():
 
 
 def test_worker_rate_measures_every_program(tmp_path: Path):
-    assert worker_rate.main(["--quick", "--tasks", "20000", "--seconds", "1", "--out", str(tmp_path)]) == 0
+    assert worker_rate.main(["--quick", "--tasks", "10000", "--seconds", "0.5", "--out", str(tmp_path)]) == 0
     run = Run.read("worker_rate", tmp_path)
     assert rows(run.table("program")) == set(worker_rate.PROGRAMS)
     assert all(record.value > 0 for record in run.table("program") if "CPU" not in record.column)
@@ -50,7 +50,7 @@ def test_a_group_that_is_forgotten_begins_anew_and_each_result_is_there():
             broker.forget(worker_rate.WORKER_GROUP)
             assert broker.committed(worker_rate.WORKER_GROUP) == 0
             with Measured(worker_rate.WORKER) as program:
-                watch(program, lambda: broker.committed(worker_rate.WORKER_GROUP), total, 5.0)
+                watch(program, lambda: broker.committed(worker_rate.WORKER_GROUP), total, 1.0)
         assert total == 3000
         assert broker.end(TASKS) == 3000
         done = broker.committed(worker_rate.WORKER_GROUP)
@@ -77,14 +77,15 @@ def test_stage_1_answers_without_scikit_learn(tmp_path: Path):
 
 
 def test_the_persister_stores_each_result_once(tmp_path: Path):
-    assert persister_rate.main(["--quick", "--results", "20000", "--out", str(tmp_path)]) == 0
+    assert persister_rate.main(["--quick", "--results", "5000", "--out", str(tmp_path)]) == 0
     run = Run.read("persister_rate", tmp_path)
-    assert run.value("count", "results", "sent") == 20_200
-    assert run.value("count", "results", "stored") == 20_000
+    assert run.value("count", "results", "sent") == 5_050
+    assert run.value("count", "results", "stored") == 5_000
 
 
+@pytest.mark.slow
 def test_scale_measures_batches(tmp_path: Path):
-    assert scale.main(["--quick", "--only", "batches", "--out", str(tmp_path)]) == 0
+    assert scale.main(["--quick", "--only", "batches", "--seconds", "0.5", "--out", str(tmp_path)]) == 0
     assert rows(Run.read("scale", tmp_path).table("batches")) == {"at most 1 task", "at most 1000 tasks"}
 
 
@@ -140,9 +141,10 @@ def test_the_scoreboard_of_all_stages(tmp_path: Path):
     check_scoreboard(tmp_path, "12345")
 
 
+@pytest.mark.slow
 def test_the_scoreboard_adds_up(tmp_path: Path):
-    assert scoreboard.main(["--quick", "--stages", "3", "5", "--out", str(tmp_path)]) == 0
-    check_scoreboard(tmp_path, "35")
+    assert scoreboard.main(["--quick", "--stages", "3", "--out", str(tmp_path)]) == 0
+    check_scoreboard(tmp_path, "3")
 
 
 def check_scoreboard(folder: Path, keys: str) -> None:
@@ -156,8 +158,9 @@ def check_scoreboard(folder: Path, keys: str) -> None:
     behind = {record.row for record in run.table(scoreboard.RATES) if record.column == scoreboard.BACKLOG}
     assert behind == {titles[key] for key in "45" if key in keys}
     assert run.value("overload", titles["3"], "refused") > 0
-    assert run.value("overload", titles["5"], "answered") == scoreboard.CROWD
-    assert run.value("killed", titles["5"], "lost") == 0
+    if "5" in keys:
+        assert run.value("overload", titles["5"], "answered") == scoreboard.CROWD
+        assert run.value("killed", titles["5"], "lost") == 0
     assert all(limit.value > 0 for limit in run.table("limit"))
     measured = {name for name, ((title, _), _) in scoreboard.RATIOS.items() if title in titles.values()}
     assert rows(run.table("ratio")) == measured

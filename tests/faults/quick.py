@@ -7,9 +7,13 @@ import pytest
 from faults.catalogue import FAULTS
 from faults.outcome import MODES, Outcome
 
-# Others of the same kind stand for them in `make test`.
+# In `make test` others of the same kind stand for them: broker-killed, kill-anywhere, zombie, no-tasks, disk-full,
+# restored, fresh-clients. Or the tests of what is struck: the worker's for sigterm, sigterm-slow, poison and
+# in-a-hurry, the persisters' for persister-killed, duplicates and topic-recreated, the embedded Kafka's for
+# one-of-three.
 SLOW = {"storm", "coordinator-down", "two-hosts", "clocks", "both-modes", "growth", "compressed", "no-room", "junk"}
-SLOW |= {"idle-client", "broker-frozen"}
+SLOW |= {"idle-client", "broker-frozen", "one-of-three", "crash-loop", "kill-one", "sigterm", "sigterm-slow"}
+SLOW |= {"in-a-hurry", "poison", "duplicates", "topic-recreated", "persister-killed"}
 
 
 def faults_of(*modules: str) -> list[Any]:

@@ -75,9 +75,10 @@ def ask(copy: Copy) -> dict[str, object]:
     return httpx2.post(f"{url}/iris-classifier", json=MEASUREMENT, timeout=30, trust_env=False).json()
 
 
-def test_up_and_down_twice(copy: Copy) -> None:
+@pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_up_and_down(copy: Copy, times: int) -> None:
     assert copy.run("tour.down") == (0, "Nothing is running.\n", "")
-    for _ in range(2):
+    for _ in range(times):
         code, output, errors = copy.run("tour.up")
         assert (code, errors) == (0, "")
         for name in PROGRAMS:

@@ -67,7 +67,7 @@ def test_a_stage_that_does_not_do_what_is_shown_fails_the_walk(tmp_path: Path) -
     assert left_behind(tmp_path / "own") == []
 
 
-@pytest.mark.parametrize("title", ["Stage 0,", "Stage 3,", "Stage 4,"])
+@pytest.mark.parametrize("title", ["Stage 0,", "Stage 3,", pytest.param("Stage 4,", marks=pytest.mark.slow)])
 def test_ctrl_c_ends_everything_within_three_seconds(tmp_path: Path, title: str) -> None:
     with Program(COMMAND, env=environment(tmp_path / "own")) as walk:
         walk.wait_for_line(title)

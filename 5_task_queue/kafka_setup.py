@@ -9,7 +9,15 @@ Run: python -m 5_task_queue.kafka_setup --partitions 4
 """
 
 from common.kafka.connection import connect, run_with_kafka
-from common.kafka.topics import DEAD_LETTER, RESULTS, TASKS, create_topics, partition_count, use_broker_clock
+from common.kafka.topics import (
+    DEAD_LETTER,
+    RESULTS,
+    STAGE_5,
+    TASKS,
+    create_topics,
+    partition_count,
+    use_broker_clock,
+)
 from common.terminal import ArgumentParser
 
 
@@ -23,8 +31,8 @@ def main(argv: list[str] | None = None) -> int:
 
     admin = connect()
     before = admin.list_topics(timeout=5).topics
-    done = create_topics(admin, args.partitions)
-    for topic in (TASKS, RESULTS, DEAD_LETTER):
+    done = create_topics(admin, args.partitions, STAGE_5)
+    for topic in (TASKS, RESULTS, DEAD_LETTER, *STAGE_5):
         count = done.get(topic) or partition_count(admin, topic)
         what = "unchanged" if topic not in done else "grown" if topic in before else "created"
         print(f"{topic}: {what}, {count} partition{'s' if count != 1 else ''}")

@@ -15,7 +15,7 @@ from common.embedded_kafka import EmbeddedKafka
 from common.embedded_kafka.broker_settings import JVM_OPTIONS
 from common.embedded_kafka.jars import KafkaStartError
 from common.iris_model import IrisModel, load_model, train_and_save
-from common.kafka.topics import DEAD_LETTER, RESULTS, TASKS, new_topic
+from common.kafka.topics import DEAD_LETTER, RESULTS, STAGE_5, TASKS, new_topic
 from tests import java_cache
 from tests.helpers import WAIT_SECONDS, Program, admin_of, until
 
@@ -103,14 +103,14 @@ def program(env: dict[str, str]) -> Iterator[Callable[..., Program]]:
 
 @pytest.fixture
 def topics(kafka: EmbeddedKafka) -> Callable[..., str]:
-    """Empty the three topics and forget the groups: `servers = topics(partitions=4)`."""
+    """Empty the topics and forget the groups: `servers = topics(partitions=4)`."""
     admin = admin_of(kafka.bootstrap_servers)
 
     def names() -> set[str]:
         return set(admin.list_topics(timeout=WAIT_SECONDS).topics)
 
     def delete() -> None:
-        old = names() & {TASKS, RESULTS, DEAD_LETTER}
+        old = names() & {TASKS, RESULTS, DEAD_LETTER, *STAGE_5}
         if old:
             for future in admin.delete_topics(list(old), operation_timeout=WAIT_SECONDS).values():
                 future.result(WAIT_SECONDS)
@@ -121,7 +121,7 @@ def topics(kafka: EmbeddedKafka) -> Callable[..., str]:
             forget(group)
         delete()
         if create:
-            wanted = {TASKS: partitions, RESULTS: partitions, DEAD_LETTER: 1}
+            wanted = {TASKS: partitions, RESULTS: partitions, DEAD_LETTER: 1} | dict.fromkeys(STAGE_5, 1)
             made = admin.create_topics([new_topic(name, number) for name, number in wanted.items()])
             for future in made.values():
                 future.result(WAIT_SECONDS)

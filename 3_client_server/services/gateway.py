@@ -21,6 +21,8 @@ from pydantic import BaseModel
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 
+from common.formats.csv_file import parse_csv
+from common.formats.units import UNITS
 from common.iris_codec import FastMeasurement, encode, to_fast
 from common.iris_dto import FEATURES, IrisType, Measurement
 from common.web.api import Health, json_body, schema
@@ -29,9 +31,7 @@ from common.web.problems import Problem, documented, wants_html, wrong_input
 from common.web.service import Service
 
 from .formats.codec import read_measurement
-from .formats.csv_file import parse_csv
 from .formats.preprocess import ProcessRequest, read_process
-from .formats.units import UNITS
 from .monitoring.drift import measure_drift
 from .monitoring.monitor import BREAKER_STATES, Monitor
 from .pages import routes as pages

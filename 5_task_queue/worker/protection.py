@@ -33,6 +33,7 @@ class Protection:
     def __init__(self, handle: Handler, model: IrisModel, queue: TaskQueue) -> None:
         self._handle, self._model = handle, model
         self._seconds, self._clock = queue.options.task_seconds, queue.delivery.clock
+        self._cancelled = queue.cancelled
         self._limit = TimeLimit(self._seconds, queue.stop)
         self._invalid: deque[bool] = deque(maxlen=JUDGED)
         self._next_warning = 0.0
@@ -50,6 +51,7 @@ class Protection:
             text = f"Its worker died {deaths} times while it was working on this task alone."
             return self._refused(batch.messages[0], "killed-its-worker", text, deaths)
         messages, replies = in_time(batch.messages, self._clock)
+        messages = self._cancelled.without(messages, replies)
         replies += self._handled(messages)
         self._judge(len(batch.messages), len(replies.dead_letters))
         return replies

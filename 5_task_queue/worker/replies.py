@@ -22,6 +22,7 @@ class Replies:
 
     results: list[tuple[str, bytes]] = field(default_factory=list)  # (task id, message)
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    errors: list[tuple[str, str]] = field(default_factory=list)  # (task id, code) of the results that are errors
     skipped: list[Message] = field(default_factory=list)  # valid messages of stage 4, which its own worker answers
 
     def error(self, task_id: str | None, code: str, text: str) -> None:
@@ -29,6 +30,7 @@ class Replies:
         if task_id:
             value = Result(task_id=task_id, error=TaskError(code=code, message=text)).to_json()
             self.results.append((task_id, value))
+            self.errors.append((task_id, code))
 
     def refuse(self, message: Message, task_id: str | None, code: str, text: str, attempts: int = 1) -> None:
         """Answer with an error, and keep the message as a dead letter."""
@@ -37,5 +39,8 @@ class Replies:
 
     def __add__(self, other: "Replies") -> "Replies":
         return Replies(
-            self.results + other.results, self.dead_letters + other.dead_letters, self.skipped + other.skipped
+            self.results + other.results,
+            self.dead_letters + other.dead_letters,
+            self.errors + other.errors,
+            self.skipped + other.skipped,
         )

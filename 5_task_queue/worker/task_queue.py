@@ -15,16 +15,19 @@ from common.kafka.connection import Config, Connection, connect, consumer_config
 from common.kafka.names import named
 from common.kafka.offsets import next_offsets
 from common.kafka.stopping import Stop
-from common.kafka.topics import TASKS, create_topics
+from common.kafka.topics import STAGE_5, TASKS, create_topics
 from common.terminal import say_ready
 
 from .at_least_once import AtLeastOnce
+from .cancelled import CancelledTasks
 from .delivery import Delivery, TakeAgainError
 from .exactly_once import ExactlyOnce
 from .intake import Intake
+from .journal import Journal
 from .options import Options
 from .replies import Replies
 from .slot import take_slot, transactional_id
+from .taken import Taken
 from .tally import Tally
 
 GROUP = named("iris-task-queue-workers")
@@ -40,8 +43,10 @@ class TaskQueue:
 
     def __enter__(self) -> Self:
         admin = connect()
-        create_topics(admin)
+        create_topics(admin, also=STAGE_5)
+        self.cancelled = CancelledTasks(admin, self.stop)
         self.name, self._lock = take_slot(self.options.slot)
+        self.taken, self.journal = Taken(self.name, self.stop), Journal(self.name)
         self.consumer = self.make_consumer(
             consumer_config(GROUP, self.connection)
             | {"client.id": f"worker-{self.name}", "on_commit": self._commit_answered}
@@ -49,6 +54,7 @@ class TaskQueue:
         self.intake = Intake(self.consumer, admin, self.stop, self.options.max_batch)
         self.tally = Tally(self.name)
         self.delivery = self.make_delivery()
+        self.cancelled.wait_until_read()
         self.consumer.subscribe([TASKS], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
         gc.freeze()  # the collector need not look through what has been imported after every batch
         say_ready(f"Worker {self.name} is ready ({self.options.delivery})")
@@ -71,7 +77,10 @@ class TaskQueue:
     def take(self) -> "Batch":
         """Return what is waiting, or wait a moment for a task: the batch may be empty."""
         messages = self.intake.take_batch(self.delivery.patience if self.delivery.pending else POLL_SECONDS)
-        return Batch(self, messages, self.intake.suspects.attempts)
+        batch = Batch(self, messages, self.intake.suspects.attempts)
+        if messages:
+            self.taken.note(self.intake.next, batch.ends, batch.attempts)
+        return batch
 
     def deliver(self, messages: list[Message], replies: Replies) -> None:
         """Send the replies to a batch; before that, see to it that the batch before it is delivered and committed."""
@@ -80,19 +89,20 @@ class TaskQueue:
         if messages:
             self.delivery.send(replies)
 
-    def commit(self, messages: list[Message], replies: Replies) -> None:
+    def commit(self, messages: list[Message], replies: Replies, ends: dict[int, int]) -> None:
         """Have a batch committed once its replies are delivered."""
         if not messages:
             self.tally.show_in_time()
             self.connection.check(self.consumer)
             return
-        ends, after_a_crash = next_offsets(messages), bool(self.intake.suspects)
+        after_a_crash = bool(self.intake.suspects)
         self.intake.survived(ends)
         self.delivery.commit_when_delivered(self.intake.marked(ends), len(messages))
         if after_a_crash:  # nothing new before this is committed
             self.delivery.finish(sure=True)
         self.intake.finished(ends)
         self.tally.count(messages, replies.skipped)
+        self.journal.note(messages, replies)
 
     # --- what a subclass may change ---
 
@@ -134,7 +144,7 @@ class Batch:
     """Messages in hand, for the length of a `with` block."""
 
     def __init__(self, queue: TaskQueue, messages: list[Message], attempts: int) -> None:
-        self.messages = messages
+        self.messages, self.ends = messages, next_offsets(messages)
         self.attempts = attempts  # how often a single task was started alone, this time included
         self._queue, self._replies = queue, Replies()
 
@@ -147,7 +157,7 @@ class Batch:
 
     def commit(self) -> None:
         """Have the batch committed once its replies are delivered."""
-        self._queue.commit(self.messages, self._replies)
+        self._queue.commit(self.messages, self._replies, self.ends)
 
     def __enter__(self) -> Self:
         self._taken = time.perf_counter()

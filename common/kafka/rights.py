@@ -7,7 +7,7 @@ and tests run every program with exactly these. A right to read or write include
 from typing import NamedTuple
 
 from .names import named
-from .topics import DEAD_LETTER, RESULTS, TASKS
+from .topics import CANCELLED, DEAD_LETTER, EVENTS, RESULTS, STAGE_5, TASKS
 
 TOPIC, GROUP, TRANSACTIONAL_ID = "topic", "group", "transactional id"
 
@@ -35,14 +35,25 @@ def _seen(*names: str) -> list[Right]:
 
 
 RIGHTS: dict[str, list[Right]] = {
-    "setup": [_topic(name, "CREATE", "ALTER", "DESCRIBE", "ALTER_CONFIGS") for name in (TASKS, RESULTS, DEAD_LETTER)],
+    "setup": [
+        _topic(name, "CREATE", "ALTER", "DESCRIBE", "ALTER_CONFIGS") for name in (TASKS, RESULTS, DEAD_LETTER, *STAGE_5)
+    ],
     "client": [_topic(TASKS, "WRITE"), _topic(RESULTS, "READ"), *_seen(DEAD_LETTER)],
     "worker": [
         _topic(TASKS, "READ"),
         _topic(RESULTS, "WRITE"),
         _topic(DEAD_LETTER, "WRITE"),
+        _topic(CANCELLED, "READ"),
+        _topic(EVENTS, "WRITE"),
         _group("iris-task-queue-workers", "READ"),
         Right(TRANSACTIONAL_ID, named("iris-task-queue-workers"), ("WRITE",), prefix=True),  # for exactly-once
+    ],
+    "gateway": [
+        _topic(TASKS, "READ", "WRITE"),
+        _topic(RESULTS, "READ"),
+        _topic(CANCELLED, "READ", "WRITE"),
+        _topic(EVENTS, "READ"),
+        *_seen(DEAD_LETTER),
     ],
     "persister": [*_seen(TASKS, DEAD_LETTER), _topic(RESULTS, "READ"), _group("iris-persisters", "READ")],
     "status": [
@@ -71,6 +82,7 @@ PROGRAMS: dict[str, list[str]] = {
         "5_task_queue.iris_classifier_cli_client_task_queue",
     ],
     "worker": ["5_task_queue.iris_classifier_task_queue_worker"],
+    "gateway": ["5_task_queue.services.gateway"],
     "persister": ["4_message_queue.iris_classifier_mq_persister", "5_task_queue.beyond.postgres_store"],
     "status": ["5_task_queue.queue_status"],
     "dead-letters": ["5_task_queue.dead_letters"],

@@ -1,6 +1,7 @@
-"""The three topics: their names, how long and how large, and how they are created."""
+"""The topics: their names, how long and how large, and how they are created."""
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
@@ -23,8 +24,12 @@ from .refusals import raise_if_forbidden
 TASKS = named("tasks")
 RESULTS = named("results")
 DEAD_LETTER = named("tasks.dead-letter")
+# Only stage 5 makes these two, with a partition each: ids of tasks that nobody wants any more, and what workers do
+CANCELLED, EVENTS = named("tasks.cancelled"), named("tasks.events")
+STAGE_5 = (CANCELLED, EVENTS)
 # On a task: after how many milliseconds nobody waits for its result. Older clients say it as Unix time in milliseconds.
 TIMEOUT_HEADER, DEADLINE_HEADER = "timeout-ms", "deadline-ms"
+REQUEST_HEADER = "request-id"  # on a task: the HTTP request that it came with
 # A message carries the time at which the broker has appended it: one clock for all, whoever sends.
 TIMESTAMPS = {"message.timestamp.type": "LogAppendTime"}
 
@@ -32,18 +37,20 @@ ADMIN_SECONDS = 30.0  # longest wait for the broker to make a topic
 FASTER = (KafkaError.TOPIC_ALREADY_EXISTS, KafkaError.INVALID_PARTITIONS)  # another program has just done it
 UNHEARD = (KafkaError._TRANSPORT, KafkaError._TIMED_OUT)  # the connection has ended before the answer
 DAY_MS = 24 * 60 * 60 * 1000
-RETENTION_MS = {TASKS: 7 * DAY_MS, RESULTS: DAY_MS, DEAD_LETTER: 28 * DAY_MS}
+RETENTION_MS = {TASKS: 7 * DAY_MS, RESULTS: DAY_MS, DEAD_LETTER: 28 * DAY_MS, CANCELLED: 7 * DAY_MS, EVENTS: DAY_MS}
 
 
-def create_topics(admin: AdminClient, partitions: int = 1) -> dict[str, int]:
+def create_topics(admin: AdminClient, partitions: int = 1, also: Iterable[str] = ()) -> dict[str, int]:
     """Create the three topics, or grow `tasks` and `results` to this many partitions; never shrink or change others.
+
+    `also`: others to create, with one partition each.
 
     Returns: the number of partitions of each topic that was created or grown.
 
     Raises:
         ProgramError: the broker refuses; the message says why.
     """
-    wanted = {TASKS: partitions, RESULTS: partitions, DEAD_LETTER: 1}
+    wanted = {TASKS: partitions, RESULTS: partitions, DEAD_LETTER: 1} | dict.fromkeys(also, 1)
     existing = _counts(admin)
     new = [new_topic(name, count) for name, count in wanted.items() if name not in existing]
     small = [NewPartitions(name, count) for name, count in wanted.items() if existing.get(name, count) < count]

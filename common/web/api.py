@@ -66,6 +66,7 @@ def document_post(
     gives: type[BaseModel],
     problems: Sequence[int],
     takes: dict[str, Any] | None,
+    status: int = 200,
 ) -> None:
     """Let FastAPI document an address that is answered before FastAPI, and refuse what is not POST with 405."""
 
@@ -73,9 +74,14 @@ def document_post(
         raise AssertionError(f"POST {path} is answered before FastAPI.")
 
     documented_only.__name__, documented_only.__doc__ = handler.__name__, handler.__doc__
-    api.post(path, tags=["model"], response_model=gives, responses=documented(problems), openapi_extra=takes)(
-        documented_only
-    )
+    api.post(
+        path,
+        tags=["model"],
+        response_model=gives,
+        responses=documented(problems),
+        openapi_extra=takes,
+        status_code=status,
+    )(documented_only)
 
 
 def json_body(model: type[BaseModel]) -> dict[str, Any]:

@@ -13,10 +13,13 @@ _accepted_id = re.compile(rb"[A-Za-z0-9._-]{1,64}").fullmatch  # anything else c
 
 
 class Call:
-    """A request. Its handler reads `body` and may add to `fields`, which end up in the log line."""
+    """A request. Its handler reads `body` and may add to `fields`, which end up in the log line.
 
-    __slots__ = ("body", "fields", "limited", "path", "refused", "request_id", "route", "scope", "seconds",
-                 "started", "status")  # fmt: skip
+    What it returns is answered with status `answers` and the headers in `headers`, names in lower case.
+    """
+
+    __slots__ = ("answers", "body", "fields", "headers", "limited", "path", "refused", "request_id", "route",
+                 "scope", "seconds", "started", "status")  # fmt: skip
 
     def __init__(self, scope: Scope, path: str) -> None:
         self.started = time.perf_counter()
@@ -25,6 +28,7 @@ class Call:
         self.fields: dict[str, Any] = {}
         self.body, self.status, self.seconds, self.route = b"", 0, 0.0, "other"
         self.limited = self.refused = False
+        self.answers, self.headers = 200, list[tuple[bytes, bytes]]()
 
     def header(self, name: bytes) -> str:
         """Return a header's value; an empty string if the request does not have it. The name is in lower case."""
@@ -50,14 +54,15 @@ class Call:
         return send_with_id
 
     async def answer(self, content: bytes, send: Send) -> None:
-        """Send JSON with status 200."""
-        self.status = 200
+        """Send JSON."""
+        self.status = self.answers
         headers = [
             (b"content-length", b"%d" % len(content)),
             (b"content-type", b"application/json"),
             (HEADER, self.request_id.encode("ascii")),
+            *self.headers,
         ]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
 

@@ -18,6 +18,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from common.iris_dto import shorten
 
@@ -90,7 +91,9 @@ def add_problem_handlers(app: FastAPI) -> None:
         title = HTTPStatus(error.status_code).phrase
         detail = error.detail if error.detail != title else _DETAILS.get(error.status_code, title)
         response = problem_response(Problem(error.status_code, title, detail), request)
-        response.headers.update(error.headers or {})  # 405 says what is allowed
+        response.headers.update(error.headers or {})
+        if error.status_code == 405:  # of all methods of this address, not only those of the first one that fits
+            response.headers["Allow"] = ", ".join(sorted(_methods(request)))
         return response
 
     async def on_invalid(request: Request, error: Exception) -> Response:
@@ -106,6 +109,12 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestValidationError, on_invalid)
+
+
+def _methods(request: Request) -> set[str]:
+    fits = [route for route in request.app.routes if route.matches(request.scope)[0] != Match.NONE]
+    fits = [route for route in fits if route.path == request.scope["path"]] or fits  # /tasks/batch is no task
+    return {method for route in fits for method in getattr(route, "methods", None) or ()}
 
 
 _DETAILS = {

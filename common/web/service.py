@@ -62,14 +62,14 @@ class Service(Generic[Settings]):
 
     def post(
         self, path: str, *, gives: type[BaseModel], problems: Sequence[int],
-        takes: dict[str, Any] | None = None,
+        takes: dict[str, Any] | None = None, status: int = 200,
     ) -> Callable[[Handler], Handler]:  # fmt: skip
         """Answer POST requests to this address with the decorated function. The rest is for the documentation."""
 
         def add(handler: Handler) -> Handler:
             self._handlers[path] = handler
             self._limited.add(path)
-            document_post(self.api, path, handler, gives, problems, takes)
+            document_post(self.api, path, handler, gives, problems, takes, status)
             return handler
 
         return add

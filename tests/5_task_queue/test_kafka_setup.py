@@ -23,6 +23,8 @@ def test_it_creates_grows_leaves_alone_and_tells(topics, program: Start, kafka_e
             f"tasks: {what}, {number} partitions",
             f"results: {what}, {number} partitions",
             f"tasks.dead-letter: {dead_letter}, 1 partition",
+            f"tasks.cancelled: {dead_letter}, 1 partition",
+            f"tasks.events: {dead_letter}, 1 partition",
         ]
     admin = admin_of(servers)
     assert [partition_count(admin, topic) for topic in (TASKS, RESULTS, DEAD_LETTER)] == [5, 5, 1]

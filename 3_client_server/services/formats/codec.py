@@ -8,11 +8,10 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError
 
+from common.formats.units import UNITS, expected_number
 from common.iris_codec import NOT_FAST, FastIrisType, FastMeasurement, json_decoder, to_fast
 from common.iris_dto import FEATURES, Measurement, shorten
 from common.web.problems import Problem, wrong_input
-
-from .units import UNITS, expected_number
 
 MAX_MEASUREMENTS = 10_000  # in one request
 TAGS = {"one", "many", *UNITS}  # what pydantic puts into the path of a finding to name a member of a union

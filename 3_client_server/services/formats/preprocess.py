@@ -5,11 +5,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from pydantic import BaseModel, Discriminator, Field, RootModel, StrictBool, Tag
 
+from common.formats.units import UNITS, to_measurement
 from common.iris_codec import NOT_FAST, FastMeasurement, json_decoder, to_fast
 from common.iris_dto import MAX_CM, Measurement
 
 from .codec import MAX_MEASUREMENTS, Many, check, one_or_many
-from .units import UNITS, to_measurement
 
 
 class ProcessBody(msgspec.Struct, forbid_unknown_fields=True):

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
+from common.formats.units import UNITS, to_cm
 from common.iris_dto import FEATURES, MAX_CM, Measurement
-
-from ..formats.units import UNITS, to_cm
 
 EXAMPLE = {"sepal_length": "6.1", "sepal_width": "2.8", "petal_length": "4.7", "petal_width": "1.2"}  # a versicolor
 POINT = "Write decimals with a point, as in 5.1."

@@ -9,10 +9,10 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.templating import Jinja2Templates
 
+from common.formats.units import UNITS
 from common.iris_dto import FEATURES, SPECIES
 from common.web.problems import Problem
 
-from ..formats.units import UNITS
 from . import charts
 
 TEMPLATE_DIR = Path(__file__).parent / "templates"

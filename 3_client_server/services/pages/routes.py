@@ -14,11 +14,11 @@ from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 from starlette.datastructures import UploadFile
 
+from common.formats.csv_file import parse_csv
+from common.formats.units import UNITS
 from common.iris_dto import FEATURES, SPECIES, IrisType, Measurement
 from common.web.problems import Problem
 
-from ..formats.csv_file import parse_csv
-from ..formats.units import UNITS
 from ..monitoring.drift import DriftReport, measure_drift, training_flowers
 from . import charts
 from .forms import MeasurementForm, read_form

@@ -187,7 +187,10 @@ def work(monkeypatch: pytest.MonkeyPatch, model: IrisModel):
     monkeypatch.setattr(IrisModel, "predict_proba", deadly)
     monkeypatch.setattr(WORKER, "load_model", lambda: model)
     monkeypatch.setattr(task_queue, "connect", lambda: None)
-    monkeypatch.setattr(task_queue, "create_topics", lambda admin: None)
+    monkeypatch.setattr(task_queue, "create_topics", lambda admin, also: None)
+    idle = SimpleNamespace(wait_until_read=lambda: None, without=lambda messages, replies: messages)
+    monkeypatch.setattr(task_queue, "CancelledTasks", lambda admin, stop: idle)
+    monkeypatch.setattr(task_queue, "Taken", lambda name, stop: SimpleNamespace(note=lambda *_: None))
     monkeypatch.setattr(task_queue, "take_slot", lambda slot: (0, SimpleNamespace(release=lambda: None)))
     monkeypatch.setattr(task_queue, "transactional_id", lambda group, slot: f"{group}-{slot}")
     monkeypatch.setattr(at_least_once, "PATIENCE_SECONDS", 3600.0)  # as if nothing ever took time

@@ -34,6 +34,9 @@ class StandInStop:
         return 60.0
 
 
+NONE_CANCELLED = SimpleNamespace(without=lambda messages, replies: messages)
+
+
 def batch(tasks: int = 7, attempts: int = 1) -> Any:
     messages = [
         Message(topic=TASKS, partition=0, offset=i, key=f"task-{i}".encode(), value=b"{}")  # type: ignore[call-arg]
@@ -51,7 +54,10 @@ def protected(model: IrisModel, poison: Any, seconds: float = 60.0, stop: StandI
         return replies_of.Replies([((message.key() or b"").decode(), b"done") for message in messages])
 
     queue = SimpleNamespace(
-        options=SimpleNamespace(task_seconds=seconds), stop=stop or StandInStop(), delivery=DELIVERY
+        options=SimpleNamespace(task_seconds=seconds),
+        stop=stop or StandInStop(),
+        delivery=DELIVERY,
+        cancelled=NONE_CANCELLED,
     )
     return protection.Protection(handle, model, queue)
 
@@ -97,7 +103,9 @@ def test_a_task_that_killed_three_workers_alone_is_not_started_again(model: Iris
         started.append(len(messages))
         return replies_of.Replies()
 
-    queue = SimpleNamespace(options=SimpleNamespace(task_seconds=60.0), stop=StandInStop(), delivery=DELIVERY)
+    queue = SimpleNamespace(
+        options=SimpleNamespace(task_seconds=60.0), stop=StandInStop(), delivery=DELIVERY, cancelled=NONE_CANCELLED
+    )
     guard = protection.Protection(handle, model, queue)
     guard.replies_to(batch(1, attempts=3))
     assert started == [1]
@@ -125,7 +133,9 @@ def test_a_sender_of_rubbish_is_a_warning_now_and_then(model: IrisModel, capsys:
             replies.refuse(message, None, "invalid", "Not JSON.")
         return replies
 
-    queue = SimpleNamespace(options=SimpleNamespace(task_seconds=60.0), stop=StandInStop(), delivery=DELIVERY)
+    queue = SimpleNamespace(
+        options=SimpleNamespace(task_seconds=60.0), stop=StandInStop(), delivery=DELIVERY, cancelled=NONE_CANCELLED
+    )
     guard = protection.Protection(refuse, model, queue)
     guard.replies_to(batch(199))
     assert capsys.readouterr().err == ""

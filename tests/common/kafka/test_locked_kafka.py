@@ -139,7 +139,7 @@ def test_whoever_is_not_let_in_is_told_why_and_what_to_do(
 
 def test_a_group_that_is_not_ones_own_ends_a_program_with_one_line(program, env: dict[str, str], locked: LockedKafka):
     program(SETUP, env=env | locked.user("setup")).finish()
-    one = program(WORKER, env=env | locked.user("persister"))
+    one = program(WORKER, env=env | locked.user("gateway"))
     assert one.wait() == 1
     assert one.errors == (
         "Kafka forbids this program its consumer group. Which rights each program needs: 5_task_queue/HOSTED_KAFKA.md\n"
@@ -174,7 +174,7 @@ def test_a_client_certificate_takes_the_place_of_a_password(
         (STATUS, "client", [], None, "its consumer group"),
         (
             WORKER,
-            "mq-worker",
+            "gateway",
             ["--delivery", "exactly-once"],
             None,
             "the transactional id iris-task-queue-workers-pod-0",

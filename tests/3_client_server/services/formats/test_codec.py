@@ -10,15 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from common.formats import csv_file, units
 from common.iris_codec import encode
 from common.iris_dto import FEATURES, Measurement
 from common.web.problems import Problem
 from tests.helpers import X
 
 codec = importlib.import_module("3_client_server.services.formats.codec")
-csv_file = importlib.import_module("3_client_server.services.formats.csv_file")
 preprocess = importlib.import_module("3_client_server.services.formats.preprocess")
-units = importlib.import_module("3_client_server.services.formats.units")
 
 NUMBERS = st.one_of(
     st.floats(0.0, 101.0).map(repr),

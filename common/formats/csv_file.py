@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from common.iris_dto import FEATURES, MAX_CM, Measurement, shorten
 from common.web.problems import Problem, wrong_input
 
-from .codec import MAX_MEASUREMENTS
 from .units import UNITS, check_unit, expected_number, to_measurement
 
+MAX_ROWS = 10_000
 NUMBER = re.compile(r"[-+.0-9eE]+")  # float() alone would take nan, inf and 1_0
 
 
@@ -41,8 +41,8 @@ def parse_csv(content: bytes, unit: str = "cm") -> list[Measurement]:
             field="file",
         )
     for number, row in rows:
-        if len(measurements) == MAX_MEASUREMENTS:
-            raise wrong_input(f"file: more than {MAX_MEASUREMENTS} measurements.", field="file")
+        if len(measurements) == MAX_ROWS:
+            raise wrong_input(f"file: more than {MAX_ROWS} measurements.", field="file")
         measurements.append(_read_row(number, row, columns, unit))
     if not measurements:
         raise wrong_input("file: there is no measurement in it.", field="file")

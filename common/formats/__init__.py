@@ -1,0 +1,1 @@
+"""What people bring: measurements in cm, mm and inches, and CSV files of them."""

@@ -1,7 +1,7 @@
 """What a worker writes down about single tasks, with the id of the HTTP request that each came with.
 
-A task that ends with an error always has a line, at most LINES_PER_SECOND; `IRIS_LOG_TASKS=1` has a line for each task.
-Without either it costs a look at an empty list per batch.
+A task that came over HTTP and ends with an error has a line, at most LINES_PER_SECOND; with `IRIS_LOG_TASKS=1` each
+task has one. Without either it costs a look at an empty list per batch.
 """
 
 import os
@@ -34,7 +34,7 @@ class Journal:
         for message in messages:
             task_id = task_id_of(message)
             code = errors.get(task_id or "")
-            if task_id and (code or self._every) and self._has_room():
+            if task_id and (self._every or (code and request_of(message))) and self._has_room():
                 print(self._line(message, task_id, code or "done"), file=sys.stderr)
 
     def _has_room(self) -> bool:

@@ -28,9 +28,8 @@ def edges(admin: AdminClient, topic: str, numbers: Iterable[int]) -> dict[int, t
     wanted = [TopicPartition(topic, number) for number in numbers]
     try:
         return _edges(admin, wanted)
-    except KafkaException:  # the client may have outdated leaders, and does not refresh them by itself
-        admin.list_topics(timeout=ANSWER_SECONDS)
-        return _edges(admin, wanted)
+    except KafkaException:  # a client whose broker was away may have outdated leaders, or wait for ever: ask a new one
+        return _edges(AdminClient(base_config()), wanted)
 
 
 def _edges(admin: AdminClient, wanted: list[TopicPartition]) -> dict[int, tuple[int, int]]:

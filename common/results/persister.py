@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from common.errors import ProgramError
 from common.iris_dto import Result
-from common.kafka.connection import ANSWER_SECONDS, Connection, consumer_config
+from common.kafka.connection import ANSWER_SECONDS, Connection, base_config, consumer_config
 from common.kafka.group_reader import GroupReader
 from common.kafka.offsets import edges, next_offsets
 from common.kafka.progress import hours_left, topic_settings
@@ -119,15 +119,19 @@ class Persister:
 
     def _wait(self, error: Exception, attempt: int) -> None:
         """Wait while the store or Kafka does not answer. Polling goes on, so that the group keeps this member."""
-        self._say(error, attempt)
+        self._note(error, attempt)
         self.consumer.pause(self.consumer.assignment())
         if self.consumer.poll(_seconds(attempt)) is not None:
             self.reader.rewind()  # a message was on its way when we paused: read it again
         self.consumer.resume(self.consumer.assignment())
 
-    def _say(self, error: Exception, attempt: int) -> None:
+    def _note(self, error: Exception, attempt: int) -> None:
+        """Say so once. An admin client whose broker was away may wait for ever: the next try is a new one's."""
+        if isinstance(error, KafkaException):
+            self.admin = AdminClient(base_config())
         if attempt == 0:
-            lines = str(error).splitlines() or [type(error).__name__]
+            text = error.args[0].str() if isinstance(error, KafkaException) else str(error)
+            lines = text.splitlines() or [type(error).__name__]
             print(f"Cannot store in {self.where}: {lines[0]}. Waiting; nothing is lost.", file=sys.stderr, flush=True)
 
     # --- where to go on ---
@@ -144,7 +148,7 @@ class Persister:
             except PositionMovedError:
                 continue  # another persister has moved on: ask again
             except (self.away, KafkaException) as error:
-                self._say(error, attempt)
+                self._note(error, attempt)
                 if self.stop.wait(_seconds(attempt)):
                     break
         return []

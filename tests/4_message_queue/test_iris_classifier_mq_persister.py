@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
@@ -14,13 +15,13 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, NewTopic  # pyright: ignore[reportPrivateImportUsage]
 
-from common.kafka.connection import base_config, consumer_config
+from common.kafka.connection import Connection, base_config, consumer_config
 from common.kafka.topics import RESULTS, RETENTION_MS
-from common.results.persister import Persister
+from common.results.persister import Persister, results_consumer
 from common.results.store import ResultStore
-from tests.helpers import STOP_SECONDS, WAIT_SECONDS, Program, X, admin_of, produce, set_topic, until
+from tests.helpers import STOP_SECONDS, WAIT_SECONDS, Program, X, admin_of, produce, until
 
 PERSISTER = "4_message_queue.iris_classifier_mq_persister"
 Start = Callable[..., Program]
@@ -99,8 +100,12 @@ def test_two_stores_are_two_complete_copies(topics, program: Start, kafka_env: d
 
 
 def test_results_that_will_soon_be_deleted_by_age_are_warned_of(topics, program: Start, kafka_env: dict[str, str]):
-    servers = topics()
-    set_topic(admin_of(servers), RESULTS, {"message.timestamp.type": "CreateTime"})
+    servers = topics(create=False)
+    admin = admin_of(servers)
+    old = NewTopic(
+        RESULTS, 1, config={"message.timestamp.type": "CreateTime", "retention.ms": str(RETENTION_MS[RESULTS])}
+    )
+    admin.create_topics([old])[RESULTS].result(WAIT_SECONDS)
     producer = Producer({"bootstrap.servers": servers, "log_level": 0})
     producer.produce(RESULTS, result(1), timestamp=int(time.time() * 1000 - 0.9 * RETENTION_MS[RESULTS]))
     assert producer.flush(WAIT_SECONDS) == 0
@@ -221,6 +226,37 @@ def test_a_message_in_hand_of_a_topic_that_was_made_anew_leaves_no_gap_in_the_ne
         produce(servers, RESULTS, map(result, range(11, 50)))  # more than the old topic had
         consumer.assigned = False
         go_on_until([*range(10), *range(11, 50)])
+
+
+def test_an_admin_client_that_waits_for_ever_is_replaced(
+    topics, kafka_env: dict[str, str], stored, monkeypatch: pytest.MonkeyPatch
+):
+    """As happens when its broker was away for a moment."""
+    servers = topics()
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", servers)
+    monkeypatch.setattr("common.results.persister.ANSWER_SECONDS", 1.0)
+    stuck: Any = SimpleNamespace(describe_topics=lambda topics, request_timeout: {RESULTS: Future()})
+    stop: Any = SimpleNamespace(requested=False, wait=Event().wait)
+    consumer = results_consumer("stuck-persisters", Connection())
+    with contextlib.closing(consumer), ResultStore(Path(kafka_env["IRIS_DATABASE"])) as store:
+        one = Persister(stuck, consumer, store, stop, sqlite3.OperationalError, "here")
+        one.subscribe()
+
+        def go_on_until(numbers: list[int]) -> None:
+            def step() -> bool:
+                messages = one.take()
+                if messages:
+                    one.persist(messages)
+                return stored() == numbers
+
+            until(step, what="all stored")
+
+        produce(servers, RESULTS, map(result, range(3)))
+        go_on_until([0, 1, 2])
+        one.admin = stuck
+        produce(servers, RESULTS, map(result, range(3, 6)))
+        go_on_until([0, 1, 2, 3, 4, 5])
+        assert one.admin is not stuck
 
 
 def test_what_was_deleted_before_it_could_be_read_is_reported_and_the_rest_is_stored(

@@ -28,8 +28,11 @@ def edges(admin: AdminClient, topic: str, numbers: Iterable[int]) -> dict[int, t
     wanted = [TopicPartition(topic, number) for number in numbers]
     try:
         return _edges(admin, wanted)
-    except KafkaException:  # a client whose broker was away may have outdated leaders, or wait for ever: ask a new one
-        return _edges(AdminClient(base_config()), wanted)
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError._TIMED_OUT:  # a client whose broker was away may wait for ever
+            return _edges(AdminClient(base_config()), wanted)
+        admin.list_topics(timeout=ANSWER_SECONDS)  # it may have outdated leaders, and does not refresh them by itself
+        return _edges(admin, wanted)
 
 
 def _edges(admin: AdminClient, wanted: list[TopicPartition]) -> dict[int, tuple[int, int]]:

@@ -35,7 +35,7 @@ def test_a_backlog_has_valid_tasks_that_all_differ():
 
 
 def test_worker_rate_measures_every_program(tmp_path: Path):
-    assert worker_rate.main(["--quick", "--tasks", "10000", "--seconds", "0.5", "--out", str(tmp_path)]) == 0
+    assert worker_rate.main(["--quick", "--tasks", "40000", "--seconds", "0.5", "--out", str(tmp_path)]) == 0
     run = Run.read("worker_rate", tmp_path)
     assert rows(run.table("program")) == set(worker_rate.PROGRAMS)
     assert all(record.value > 0 for record in run.table("program") if "CPU" not in record.column)

@@ -91,7 +91,9 @@ def consume(servers: str, count: int) -> list[bytes | None]:
         consumer.close()
 
 
-def test_a_day_with_one_broker(start: Callable[..., KafkaProgram], tmp_path: Path) -> None:
+def test_a_day_with_one_broker(
+    start: Callable[..., KafkaProgram], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     port, data_dir = free_ports(1)[0], tmp_path / "kafka"
     arguments = ("--port", port, "--data-dir", data_dir)
     servers = f"localhost:{port}"
@@ -123,6 +125,7 @@ def test_a_day_with_one_broker(start: Callable[..., KafkaProgram], tmp_path: Pat
     assert not broker.is_running()
     produce(servers, b"after")
     assert consume(servers, 2) == [b"before", b"after"]
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", servers)
     assert edges(admin, "t", [0]) == {0: (0, 2)}  # a client from before the restart finds its way
     log = (data_dir / "broker-1" / "kafka.log").read_text(encoding="utf-8")
     assert "DuplicateBrokerRegistration" not in log  # its former self was declared dead before: see kafka_fencing

@@ -9,6 +9,7 @@ SETUP, WORKER = "5_task_queue.kafka_setup", "5_task_queue.iris_classifier_task_q
 CLIENT, STATUS = "5_task_queue.iris_classifier_cli_client_task_queue", "5_task_queue.queue_status"
 PERSISTER = "4_message_queue.iris_classifier_mq_persister"
 PREFIX = "team-a."
+NAMES = [PREFIX + name for name in ("tasks", "results", "tasks.dead-letter", "tasks.cancelled", "tasks.events")]
 
 
 def test_all_programs_use_the_topics_and_groups_of_their_prefix(program, topics, kafka_env: dict[str, str]):
@@ -17,11 +18,7 @@ def test_all_programs_use_the_topics_and_groups_of_their_prefix(program, topics,
     env = kafka_env | {"IRIS_KAFKA_PREFIX": PREFIX}
     try:
         said = program(SETUP, "--partitions", "2", env=env).finish()
-        assert [line.split(":")[0] for line in said] == [
-            f"{PREFIX}tasks",
-            f"{PREFIX}results",
-            f"{PREFIX}tasks.dead-letter",
-        ]
+        assert [line.split(":")[0] for line in said] == NAMES
         persister = program(PERSISTER, env=env)
         worker = program(WORKER, "--delivery", "exactly-once", env=env)
         worker.wait_for("holds partitions 0, 1")
@@ -33,6 +30,5 @@ def test_all_programs_use_the_topics_and_groups_of_their_prefix(program, topics,
         assert any(group.startswith(f"{PREFIX}iris-persisters-") for group in groups)
         assert [p.end for p in look(admin, "iris-task-queue-workers", "tasks")] == [0]  # nothing came to the others
     finally:
-        mine = [PREFIX + name for name in ("tasks", "results", "tasks.dead-letter")]
-        for future in admin.delete_topics(mine).values():
+        for future in admin.delete_topics(NAMES).values():
             future.result(WAIT_SECONDS)

@@ -9,7 +9,7 @@ class ServiceSettings(common_settings.ServiceSettings):
     """Read from the environment each time an instance is made. Whatever can grow has a limit here."""
 
     max_in_flight: int = Field(4096, ge=0, description="requests worked on at once, more get 503; 0: no limit")
-    max_waiting: int = Field(2000, ge=1, description="requests that wait for a result at once, more get 503")
+    max_waiting: int = Field(2000, ge=1, description="requests that wait for a result at once, more get 202 at once")
     max_unacknowledged: int = Field(10_000, ge=1, description="tasks on their way to Kafka at once, more get 503")
     max_batches: int = Field(8, ge=1, description="batches on their way at once, more get 503")
     max_known: int = Field(100_000, ge=100, description="tasks that the gateway remembers, the newest")

@@ -8,6 +8,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
@@ -189,6 +190,18 @@ class Delayed(Consumer):
         return messages
 
 
+def persist_until(one: Persister, stored: Callable[[], list[int]], numbers: list[int]) -> None:
+    """Let a persister go on until these results are stored."""
+
+    def step() -> bool:
+        messages = one.take()
+        if messages:
+            one.persist(messages)
+        return stored() == numbers
+
+    until(step, what="all stored")
+
+
 def test_a_message_in_hand_of_a_topic_that_was_made_anew_leaves_no_gap_in_the_new_one(
     topics, kafka_env: dict[str, str], stored, monkeypatch: pytest.MonkeyPatch
 ):
@@ -209,15 +222,7 @@ def test_a_message_in_hand_of_a_topic_that_was_made_anew_leaves_no_gap_in_the_ne
         monkeypatch.setattr(one, "_assigned", assign)
         one.subscribe()
 
-        def go_on_until(numbers: list[int]) -> None:
-            def step() -> bool:
-                messages = one.take()
-                if messages:
-                    one.persist(messages)
-                return stored() == numbers
-
-            until(step, what="all stored")
-
+        go_on_until = partial(persist_until, one, stored)
         produce(servers, RESULTS, map(result, range(10)))
         go_on_until(list(range(10)))
         produce(servers, RESULTS, [result(10)])
@@ -242,15 +247,7 @@ def test_an_admin_client_that_waits_for_ever_is_replaced(
         one = Persister(stuck, consumer, store, stop, sqlite3.OperationalError, "here")
         one.subscribe()
 
-        def go_on_until(numbers: list[int]) -> None:
-            def step() -> bool:
-                messages = one.take()
-                if messages:
-                    one.persist(messages)
-                return stored() == numbers
-
-            until(step, what="all stored")
-
+        go_on_until = partial(persist_until, one, stored)
         produce(servers, RESULTS, map(result, range(3)))
         go_on_until([0, 1, 2])
         one.admin = stuck

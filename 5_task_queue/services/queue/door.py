@@ -118,11 +118,11 @@ class Door:
         return task if is_accepted(task) else None
 
     async def wait(self, task: Known, seconds: float) -> bool:
-        """Wait for an outcome; return whether there is one. Raises Problem 503 where too many wait already."""
+        """Wait for an outcome; return whether there is one. Where too many wait already, do not wait."""
         if task.outcome is not None:
             return True
         if self.waiting >= self.settings.max_waiting:
-            return False  # the task is accepted: the answer is the same as if the time were over
+            return False  # as if the time were over
         self.waiting += 1
         try:
             return await self.known.wait(task.task_id, seconds)

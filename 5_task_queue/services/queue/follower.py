@@ -59,9 +59,12 @@ class Follower:
                 try:
                     self._look_for_partitions(consumer, admin)
                     self._hand_over(self._read(consumer))
-                except (KafkaException, ProgramError) as error:  # away, or not allowed: said, and tried again
+                except KafkaException as error:  # away: whoever sends says so
                     logger.debug("Cannot follow the topics yet: %s", error)
                     self._ended.wait(POLL_SECONDS)
+                except ProgramError as error:  # not allowed
+                    logger.warning("Cannot follow the topics: %s", error)
+                    self._ended.wait(LOOK_SECONDS)
         finally:
             consumer.close()
 

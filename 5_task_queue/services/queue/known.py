@@ -71,9 +71,8 @@ class KnownTasks:
         self.by_id: dict[str, Known] = {}
         self.changed = asyncio.Event()  # is set, and replaced, whenever something has changed
         self._forgotten: dict[str, None] = {}
-        self._line: deque[Known] = (
-            deque()
-        )  # accepted ones, in their order; the first one that has no outcome waits longest
+        # Accepted ones, in their order: the first one that has no outcome waits longest
+        self._line: deque[Known] = deque()
         self._waiters: dict[str, list[asyncio.Future[None]]] = {}
         self._taken: dict[int, deque[Taken]] = {}
         self._numbers = 0
